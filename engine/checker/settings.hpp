@@ -1,0 +1,79 @@
+// What the checker is told to do: services, their instances, how each is checked. Plain values,
+// made by whatever reads the configuration (tools/ballastd) and consumed by the prober and the
+// publisher. Every limit and default is stated here and nowhere else; docs/operations.md repeats
+// them for people.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "shm/endpoint.hpp"
+
+namespace ballast::checker {
+
+using Milliseconds = std::chrono::milliseconds;
+
+inline constexpr std::size_t kMaxServiceNameBytes = 63;
+inline constexpr std::size_t kMaxServices = 4096;
+inline constexpr std::size_t kMaxInstances =
+    60000;  // of all services together; a slot is 16 bits wide
+inline constexpr std::uint32_t kMaxWeight = 1000;
+inline constexpr std::uint32_t kDefaultWeight = 1;
+
+enum class Strategy : std::uint8_t { maglev = 1, ketama = 2, round_robin = 3 };
+
+enum class CheckKind : std::uint8_t { none = 0, tcp = 1, http = 2 };
+
+// What holds for an instance that has never been checked.
+enum class FirstCheck : std::uint8_t {
+  decides = 0,  // not used until its first check, whose result alone decides (default)
+  up = 1,       // used at once; the usual rise and fall apply
+};
+
+struct CheckSettings {
+  CheckKind kind = CheckKind::http;
+  std::string path = "/";          // HTTP request target
+  std::string host;                // Host header; empty: the instance's address
+  std::uint16_t status_low = 200;  // accepted HTTP status range, inclusive
+  std::uint16_t status_high = 399;
+  bool keep_alive = true;             // keep the connection, and watch it (the sentinel)
+  Milliseconds interval{2000};        // HAProxy `inter`
+  Milliseconds fast_interval{500};    // while a state is changing, HAProxy `fastinter`
+  Milliseconds timeout{1000};         // for connect and response together
+  std::uint32_t rise = 2;             // passes in a row that make a down instance up
+  std::uint32_t fall = 3;             // failures in a row that make an up instance down
+  std::uint32_t jitter_percent = 10;  // each interval is stretched or cut by up to this much
+  FirstCheck first_check = FirstCheck::decides;
+
+  friend bool operator==(const CheckSettings&, const CheckSettings&) = default;
+};
+
+struct InstanceSettings {
+  shm::Endpoint endpoint;
+  // The name and port as configured ("10.0.0.1:80", "backend1:8080"): what ketama hashes.
+  std::string text;
+  std::uint32_t weight = kDefaultWeight;  // 1..kMaxWeight
+
+  friend bool operator==(const InstanceSettings&, const InstanceSettings&) = default;
+};
+
+struct ServiceSettings {
+  std::string name;
+  Strategy strategy = Strategy::maglev;
+  CheckSettings check;
+  std::vector<InstanceSettings> instances;
+
+  friend bool operator==(const ServiceSettings&, const ServiceSettings&) = default;
+};
+
+struct Settings {
+  std::string name_space = "default";
+  std::string directory;            // empty: /dev/shm/ballast/<name_space>
+  std::string workers_group;        // group that may write rows; empty: the checker's own
+  std::uint32_t max_workers = 256;  // rows: one a worker thread
+  std::vector<ServiceSettings> services;
+};
+
+}  // namespace ballast::checker
