@@ -1,0 +1,121 @@
+// Making the locator, and taking and leaving the lease.
+#include "shm/lease.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+
+#include "shm/crash_point.hpp"
+#include "shm/host.hpp"
+#include "shm/paths.hpp"
+#include "shm/views.hpp"
+
+namespace ballast::shm {
+
+namespace {
+
+std::string local_time(std::uint64_t ns) {
+  const auto seconds = static_cast<std::time_t>(ns / 1'000'000'000U);
+  std::tm parts{};
+  char text[32] = {};
+  if (::localtime_r(&seconds, &parts) == nullptr ||
+      std::strftime(text, sizeof text, "%F %T", &parts) == 0) {
+    return "an unknown time";
+  }
+  return text;
+}
+
+Result<MappedFile> open_or_make(const std::string& path) {
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    auto file = MappedFile::open(path, MappedFile::Access::read_write, true);
+    if (file || file.error().code != ENOENT) return file;
+    auto made =
+        MappedFile::create(path, sizeof(Locator), sizeof(Locator), 0644,
+                           /*keep_existing=*/true, [](std::span<std::byte> bytes) -> Status {
+                             auto& locator = *reinterpret_cast<Locator*>(bytes.data());
+                             fill_preamble(locator.preamble, bytes.size(), 0);
+                             BALLAST_POINT("locator.before_magic");
+                             locator.preamble.magic = kLocatorMagic;
+                             return Done{};
+                           });
+    // Another checker may have been first: then open what it made.
+    if (made || made.error().code != EEXIST) return made;
+  }
+  return system_error(ENOENT, "open", path, "it disappears as soon as it is made");
+}
+
+}  // namespace
+
+Lease::Lease(std::string directory, MappedFile file, LockFile lock, Locator* locator)
+    : directory_(std::move(directory)),
+      file_(std::move(file)),
+      lock_(std::move(lock)),
+      locator_(locator) {}
+
+Result<Lease> Lease::acquire(const std::string& directory, Wait wait) {
+  if (const Status made = make_directory(directory); !made) return made.error();
+  const std::string path = locator_path(directory);
+  auto file = open_or_make(path);
+  if (!file) return file.error();
+  // The boot may differ: the locator's lock and the term are good all the same.
+  auto locator = open_locator_writable(*file, BootCheck::skipped);
+  if (!locator) return locator.error();
+  auto lock = LockFile::open(path, /*writable=*/true);
+  if (!lock) return lock.error();
+  const Status locked = wait == Wait::yes ? lock->lock(0) : lock->try_lock(0);
+  if (!locked) {
+    if (locked.error().kind != ErrorKind::busy) return locked.error();
+    const auto pid = (*locator)->holder_pid.load(std::memory_order_relaxed);
+    const auto since = (*locator)->holder_since_ns.load(std::memory_order_relaxed);
+    return Error{ErrorKind::busy, 0, "take the lease of", path,
+                 "ballastd with pid " + std::to_string(pid) + " has held it since " +
+                     local_time(since) + "; stop it, or take over with --handover"};
+  }
+  BALLAST_POINT("takeover.locked");
+  Lease lease(directory, std::move(*file), std::move(*lock), *locator);
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0) return system_error(errno, "open", path);
+  lease.device_ = info.st_dev;
+  lease.inode_ = info.st_ino;
+  lease.since_ns_ = realtime_ns();
+  lease.term_ = lease.locator_->term.load(std::memory_order_relaxed) + 1;
+  // [mm:lease] the lock orders holders; release lets a reader of the term see who it belongs to.
+  lease.locator_->holder_pid.store(static_cast<std::uint64_t>(::getpid()),
+                                   std::memory_order_relaxed);
+  lease.locator_->holder_since_ns.store(lease.since_ns_, std::memory_order_relaxed);
+  lease.locator_->term.store(lease.term_, std::memory_order_release);  // [mm:lease]
+  const auto boot = boot_id();
+  auto& preamble = lease.locator_->preamble;
+  if (std::memcmp(preamble.boot_id, boot.data(), boot.size()) != 0) {
+    lease.locator_->active_segment.store(0, std::memory_order_relaxed);
+    std::memcpy(preamble.boot_id, boot.data(), boot.size());
+  }
+  BALLAST_POINT("takeover.termed");
+  return lease;
+}
+
+std::uint64_t Lease::active_segment() const noexcept {
+  return locator_->active_segment.load(std::memory_order_relaxed);
+}
+
+void Lease::set_active_segment(std::uint64_t id) noexcept {
+  // [mm:growth] pairs with the acquire load of whoever attaches: the new segment is whole before it
+  // is named.
+  locator_->active_segment.store(id, std::memory_order_release);
+}
+
+bool Lease::still_in_place() const {
+  struct stat info{};
+  return ::stat(locator_path(directory_).c_str(), &info) == 0 && info.st_dev == device_ &&
+         info.st_ino == inode_;
+}
+
+void Lease::leave() noexcept {
+  locator_->holder_pid.store(0, std::memory_order_relaxed);
+  lock_.unlock(0);
+}
+
+}  // namespace ballast::shm

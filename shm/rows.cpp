@@ -1,0 +1,151 @@
+// Row claiming and reaping with OFD locks.
+#include "shm/rows.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "shm/host.hpp"
+#include "shm/row_protocol.hpp"
+
+namespace ballast::shm {
+
+namespace {
+
+void describe_owner(RowRecord& record) {
+  constexpr auto relaxed = std::memory_order_relaxed;  // for people; the lock orders owners
+  record.pid.store(static_cast<std::uint64_t>(::getpid()), relaxed);
+  record.tid.store(static_cast<std::uint64_t>(::gettid()), relaxed);
+  record.start_ticks.store(process_start_ticks(), relaxed);
+  record.claimed_ns.store(realtime_ns(), relaxed);
+  const auto command = command_words();
+  record.command[0].store(command[0], relaxed);
+  record.command[1].store(command[1], relaxed);
+}
+
+// Gives the row's range of the sparse file real memory.
+Status allocate_row(const WorkersWriter& workers, const std::string& path, std::uint64_t index) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return system_error(errno, "open", path);
+  const auto offset = static_cast<off_t>(workers.rows_offset + index * workers.row_stride);
+  const int code = ::posix_fallocate(fd, offset, static_cast<off_t>(workers.row_stride));
+  ::close(fd);
+  if (code != 0) {
+    return system_error(code, "allocate a row in", path,
+                        std::to_string(workers.row_stride) + " bytes are needed; make room");
+  }
+  return Done{};
+}
+
+}  // namespace
+
+Result<Row> Row::claim(const WorkersWriter& workers, const std::string& path) {
+  auto lock = LockFile::open(path, /*writable=*/true);
+  if (!lock) return lock.error();
+  for (std::uint64_t i = 0; i < workers.directory.size(); ++i) {
+    const Status locked = lock->try_lock(i);
+    if (!locked) {
+      if (locked.error().kind == ErrorKind::busy) continue;
+      return locked.error();
+    }
+    BALLAST_POINT("claim.locked");
+    if (const Status allocated = allocate_row(workers, path, i); !allocated) {
+      return allocated.error();  // the lock goes with `lock`
+    }
+    RowRecord& record = workers.directory[i];
+    const std::span<CounterRecord> counters = workers.row(i);
+    // Faults the row in now instead of in the first picks. Only a hint: an old kernel refuses it.
+    ::madvise(counters.data(), workers.row_stride, MADV_POPULATE_WRITE);
+    if (unpack_identity(record.claim.load(std::memory_order_relaxed)).phase == Phase::live) {
+      record.reaps.store(record.reaps.load(std::memory_order_relaxed) + 1,
+                         std::memory_order_relaxed);
+    }
+    const std::uint32_t incarnation = take(record.claim, counters);
+    describe_owner(record);
+    return Row(std::move(*lock), static_cast<std::uint32_t>(i), incarnation, &record, counters);
+  }
+  return Error{ErrorKind::busy, 0, "claim a row in", path,
+               "all " + std::to_string(workers.directory.size()) +
+                   " rows are taken; raise max_workers and reload ballastd"};
+}
+
+Row::Row(Row&& other) noexcept
+    : lock_(std::move(other.lock_)),
+      index_(other.index_),
+      incarnation_(other.incarnation_),
+      record_(std::exchange(other.record_, nullptr)),
+      counters_(std::exchange(other.counters_, {})) {}
+
+Row& Row::operator=(Row&& other) noexcept {
+  if (this != &other) {
+    leave();
+    lock_ = std::move(other.lock_);
+    index_ = other.index_;
+    incarnation_ = other.incarnation_;
+    record_ = std::exchange(other.record_, nullptr);
+    counters_ = std::exchange(other.counters_, {});
+  }
+  return *this;
+}
+
+Row::~Row() {
+  leave();
+}
+
+void Row::leave() noexcept {
+  if (record_ == nullptr) return;
+  static_cast<void>(reap(record_->claim, counters_));
+  BALLAST_POINT("leave.free");
+  // Explicitly, because a child forked a moment ago may still have the descriptor.
+  lock_.unlock(index_);
+  forget();
+}
+
+void Row::forget() noexcept {
+  record_ = nullptr;
+  counters_ = {};
+  lock_.forget();
+}
+
+Reaped reap_dead_rows(const WorkersWriter& workers, const LockFile& lock) {
+  Reaped reaped;
+  for (std::uint64_t i = 0; i < workers.directory.size(); ++i) {
+    RowRecord& record = workers.directory[i];
+    const auto is_live = [&record] {
+      // [mm:row-claim] pairs with the stores of take() and reap().
+      return unpack_identity(record.claim.load(std::memory_order_acquire)).phase == Phase::live;
+    };
+    if (!is_live() || !lock.try_lock(i)) continue;
+    // Its owner may have left between the look and the lock.
+    if (is_live()) {
+      BALLAST_POINT("reap.locked");
+      reaped.abandoned += reap(record.claim, workers.row(i));
+      record.reaps.store(record.reaps.load(std::memory_order_relaxed) + 1,
+                         std::memory_order_relaxed);
+      ++reaped.rows;
+    }
+    lock.unlock(i);
+  }
+  return reaped;
+}
+
+Owner owner_of(const Workers& workers, const LockFile* lock, std::uint64_t index) {
+  // [mm:row-claim] pairs with the stores of take() and reap().
+  const Identity claim =
+      unpack_identity(workers.directory[index].claim.load(std::memory_order_acquire));
+  if (claim.phase != Phase::live) return Owner::none;
+  if (lock == nullptr) return Owner::unknown;
+  switch (lock->holder(index)) {
+    case LockFile::Holder::nobody:
+      return Owner::dead;
+    case LockFile::Holder::somebody:
+      return Owner::alive;
+    case LockFile::Holder::unknown:
+      break;
+  }
+  return Owner::unknown;
+}
+
+}  // namespace ballast::shm

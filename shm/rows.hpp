@@ -1,0 +1,67 @@
+// Claiming a row, leaving it, and reaping the rows of the dead: the row protocol together with the
+// kernel lock that decides who may write. A worker thread claims one row for its handle; the
+// checker reaps. If a worker dies its lock goes with it; if the checker dies, the next claimer of
+// the row, or the next checker, reaps instead.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "shm/layout.hpp"
+#include "shm/ofd_lock.hpp"
+#include "shm/result.hpp"
+#include "shm/views.hpp"
+
+namespace ballast::shm {
+
+// A row that the calling handle owns. Move-only; leaving gives the row back and counts what is
+// still in flight as abandoned. Not thread-safe: one thread at a time. After fork() the child must
+// call `forget()` before anything else, and never `leave()`.
+class Row {
+ public:
+  // Takes the first free row. `path` is the workers file, opened again for its locks. Errors:
+  // `busy` when all rows are taken (raise max_workers), `full` when there is no memory for the row.
+  static Result<Row> claim(const WorkersWriter& workers, const std::string& path);
+
+  Row(Row&& other) noexcept;
+  Row& operator=(Row&& other) noexcept;
+  ~Row();
+
+  [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
+  [[nodiscard]] std::uint32_t incarnation() const noexcept { return incarnation_; }
+  [[nodiscard]] std::span<CounterRecord> counters() const noexcept { return counters_; }
+
+  void leave() noexcept;
+  void forget() noexcept;
+
+ private:
+  Row(LockFile lock, std::uint32_t index, std::uint32_t incarnation, RowRecord* record,
+      std::span<CounterRecord> counters) noexcept
+      : lock_(std::move(lock)),
+        index_(index),
+        incarnation_(incarnation),
+        record_(record),
+        counters_(counters) {}
+
+  LockFile lock_;
+  std::uint32_t index_;
+  std::uint32_t incarnation_;
+  RowRecord* record_;  // null: left, moved from or forgotten
+  std::span<CounterRecord> counters_;
+};
+
+struct Reaped {
+  std::uint64_t rows = 0;
+  std::uint64_t abandoned = 0;  // requests that the dead had in flight
+};
+
+// Frees every live row whose lock nobody holds. Any process that may write the workers file can
+// call it; two at once are kept apart by the row's lock.
+Reaped reap_dead_rows(const WorkersWriter& workers, const LockFile& lock);
+
+enum class Owner { none, alive, dead, unknown };
+// Who owns a row: `dead` when it is live but unlocked, `unknown` when locks mean nothing (a copy).
+[[nodiscard]] Owner owner_of(const Workers& workers, const LockFile* lock, std::uint64_t index);
+
+}  // namespace ballast::shm
