@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/strategy.hpp"
 #include "shm/endpoint.hpp"
 
 namespace ballast::checker {
@@ -22,7 +23,7 @@ inline constexpr std::size_t kMaxInstances =
 inline constexpr std::uint32_t kMaxWeight = 1000;
 inline constexpr std::uint32_t kDefaultWeight = 1;
 
-enum class Strategy : std::uint8_t { maglev = 1, ketama = 2, round_robin = 3 };
+using engine::Strategy;
 
 enum class CheckKind : std::uint8_t { none = 0, tcp = 1, http = 2 };
 

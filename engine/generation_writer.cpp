@@ -1,0 +1,78 @@
+// Laying a placement's arrays into a buffer of the arena.
+#include "engine/generation_writer.hpp"
+
+#include <span>
+
+#include "shm/generation.hpp"
+
+namespace ballast::engine {
+
+namespace {
+
+using shm::Word16;
+using shm::Word32;
+
+constexpr std::uint64_t align_up(std::uint64_t value) noexcept {
+  return (value + shm::kCacheLine - 1) / shm::kCacheLine * shm::kCacheLine;
+}
+
+// Where each array starts inside a buffer: each on a cache line of its own.
+struct Offsets {
+  std::uint64_t members, lookup, points, index, end;
+};
+
+Offsets plan(const Placement& p) noexcept {
+  Offsets o{};
+  o.members = 0;
+  o.lookup = align_up(o.members + p.members.size() * sizeof(Word16));
+  o.points = align_up(o.lookup + p.lookup.size() * sizeof(Word16));
+  o.index = align_up(o.points + p.points.size() * sizeof(Word32));
+  o.end = align_up(o.index + p.index.size() * sizeof(Word32));
+  return o;
+}
+
+template <class Word, class Value>
+void put_all(const shm::TableWriter& table, std::uint64_t offset,
+             const std::vector<Value>& values) noexcept {
+  const std::span<Word> words = table.array<Word>(offset, values.size());
+  for (std::size_t i = 0; i < words.size(); ++i)
+    shm::put(words[i], values[i]);
+}
+
+}  // namespace
+
+std::uint64_t buffer_bytes(const Placement& placement) noexcept {
+  return plan(placement).end;
+}
+
+bool publish_placement(const shm::TableWriter& table, std::size_t service,
+                       const Placement& placement) {
+  shm::ServiceRecord& record = table.services[service];
+  const Offsets offsets = plan(placement);
+  const std::uint64_t region = record.arena_offset.load(std::memory_order_relaxed);
+  const std::uint64_t half = record.half_bytes.load(std::memory_order_relaxed);
+  if (offsets.end > half || (half != 0 && table.array<std::byte>(region, 2 * half).empty())) {
+    return false;
+  }
+  shm::publish(record.root, [&](unsigned buffer) {
+    const std::uint64_t base = region + buffer * half;
+    shm::GenerationRecord& g = record.generations[buffer];
+    shm::put(g.kind, static_cast<std::uint64_t>(placement.kind));
+    shm::put(g.member_offset, base + offsets.members);
+    shm::put(g.member_count, placement.members.size());
+    shm::put(g.lookup_offset, base + offsets.lookup);
+    shm::put(g.lookup_count, placement.lookup.size());
+    shm::put(g.points_offset, base + offsets.points);
+    shm::put(g.index_offset, base + offsets.index);
+    shm::put(g.index_count, placement.index.size());
+    put_all<Word16>(table, base + offsets.members, placement.members);
+    BALLAST_POINT("publish.members");
+    put_all<Word16>(table, base + offsets.lookup, placement.lookup);
+    BALLAST_POINT("publish.lookup");
+    put_all<Word32>(table, base + offsets.points, placement.points);
+    put_all<Word32>(table, base + offsets.index, placement.index);
+  });
+  return true;
+}
+
+}  // namespace ballast::engine

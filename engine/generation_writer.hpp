@@ -1,0 +1,32 @@
+// Writes a service's lookup arrays into the table and publishes them. The checker calls it when
+// membership or configured weights change, never for a change of health. If it dies half way the
+// published generation is untouched, and the next checker fills the same buffer again.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "shm/layout.hpp"
+#include "shm/views.hpp"
+
+namespace ballast::engine {
+
+// The lookup arrays of one generation, ready to be stored.
+struct Placement {
+  shm::LookupKind kind = shm::LookupKind::none;
+  std::vector<std::uint16_t> members;  // every slot once, sorted
+  std::vector<std::uint16_t> lookup;
+  std::vector<std::uint32_t> points;  // ring only: as long as `lookup`
+  std::vector<std::uint32_t> index;   // ring only
+};
+
+// Bytes of one buffer that holds this placement.
+[[nodiscard]] std::uint64_t buffer_bytes(const Placement& placement) noexcept;
+
+// Stores the placement as the service's next generation and publishes it. The service's region of
+// the arena must have been set and be large enough: false if it is not, and then nothing was
+// written. Only for the lease holder.
+[[nodiscard]] bool publish_placement(const shm::TableWriter& table, std::size_t service,
+                                     const Placement& placement);
+
+}  // namespace ballast::engine
