@@ -22,6 +22,12 @@ inline constexpr std::size_t kMaxInstances =
     60000;  // of all services together; a slot is 16 bits wide
 inline constexpr std::uint32_t kMaxWeight = 1000;
 inline constexpr std::uint32_t kDefaultWeight = 1;
+inline constexpr std::uint32_t kMaxWorkerRows = 4096;
+inline constexpr std::uint32_t kMaxRiseFall = 100;
+inline constexpr std::uint32_t kMaxJitterPercent = 50;
+inline constexpr Milliseconds kMinInterval{10};
+inline constexpr Milliseconds kMaxInterval{3'600'000};
+inline constexpr Milliseconds kMinTimeout{1};
 
 using engine::Strategy;
 
@@ -39,12 +45,12 @@ struct CheckSettings {
   std::string host;                // Host header; empty: the instance's address
   std::uint16_t status_low = 200;  // accepted HTTP status range, inclusive
   std::uint16_t status_high = 399;
-  bool keep_alive = true;             // keep the connection, and watch it (the sentinel)
-  Milliseconds interval{2000};        // HAProxy `inter`
-  Milliseconds fast_interval{500};    // while a state is changing, HAProxy `fastinter`
-  Milliseconds timeout{1000};         // for connect and response together
-  std::uint32_t rise = 2;             // passes in a row that make a down instance up
-  std::uint32_t fall = 3;             // failures in a row that make an up instance down
+  bool keep_alive = true;           // keep the connection, and watch it (the sentinel)
+  Milliseconds interval{2000};      // HAProxy `inter`
+  Milliseconds fast_interval{500};  // while a state is changing, HAProxy `fastinter`
+  Milliseconds timeout{1000};       // for connect and response together
+  std::uint32_t rise = 2;           // passes in a row that make a down instance up: 1..kMaxRiseFall
+  std::uint32_t fall = 3;           // failures in a row that make an up instance down
   std::uint32_t jitter_percent = 10;  // each interval is stretched or cut by up to this much
   FirstCheck first_check = FirstCheck::decides;
 
@@ -73,7 +79,7 @@ struct Settings {
   std::string name_space = "default";
   std::string directory;            // empty: /dev/shm/ballast/<name_space>
   std::string workers_group;        // group that may write rows; empty: the checker's own
-  std::uint32_t max_workers = 256;  // rows: one a worker thread
+  std::uint32_t max_workers = 256;  // rows, one a worker thread: 1..kMaxWorkerRows
   std::vector<ServiceSettings> services;
 };
 
