@@ -6,6 +6,7 @@
 #include <array>
 #include <span>
 #include <toml.hpp>
+#include <tuple>
 
 #include "tools/ballastd/config.hpp"
 #include "tools/ballastd/toml_text.hpp"
@@ -67,8 +68,8 @@ class TomlReader {
 
   // The errors so far in the order of the file, and how many more there were.
   std::vector<Diagnostic> take_errors() {
-    std::stable_sort(errors_.begin(), errors_.end(), [](const auto& a, const auto& b) {
-      return std::pair(a.line_number, a.column) < std::pair(b.line_number, b.column);
+    std::sort(errors_.begin(), errors_.end(), [](const auto& a, const auto& b) {
+      return std::tie(a.line_number, a.column, a.line) < std::tie(b.line_number, b.column, b.line);
     });
     if (errors_.size() > kMaxConfigErrors) {
       const std::size_t more = errors_.size() - kMaxConfigErrors + undrawn_;
