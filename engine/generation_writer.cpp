@@ -75,4 +75,38 @@ bool publish_placement(const shm::TableWriter& table, std::size_t service,
   return true;
 }
 
+bool is_whole(const shm::TableWriter& table, std::size_t service) {
+  const shm::ServiceRecord& record = table.services[service];
+  const std::uint64_t root = record.root.load(std::memory_order_acquire);  // [mm:publish-and-pick]
+  const shm::GenerationRecord& g = record.generations[shm::buffer_of(root)];
+  const auto kind = static_cast<shm::LookupKind>(shm::get(g.kind));
+  const std::uint64_t member_count = shm::get(g.member_count);
+  const std::uint64_t lookup_count = shm::get(g.lookup_count);
+  if (kind == shm::LookupKind::none) return member_count == 0 && lookup_count == 0;
+  if (kind > shm::LookupKind::schedule || member_count == 0 || lookup_count == 0) return false;
+  const auto members = table.array<Word16>(shm::get(g.member_offset), member_count);
+  const auto lookup = table.array<Word16>(shm::get(g.lookup_offset), lookup_count);
+  if (members.empty() || lookup.empty()) return false;
+  std::vector<bool> is_member(std::size_t{shm::kNoSlot} + 1);
+  std::uint32_t previous = 0;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const std::uint16_t slot = shm::get(members[i]);
+    if (slot >= table.instances.size() || (i != 0 && slot <= previous)) return false;
+    is_member[slot] = true;
+    previous = slot;
+  }
+  for (const Word16& entry : lookup) {
+    if (!is_member[shm::get(entry)]) return false;
+  }
+  if (kind != shm::LookupKind::ring) return true;
+  const std::uint64_t index_count = shm::get(g.index_count);
+  const auto points = table.array<Word32>(shm::get(g.points_offset), lookup_count);
+  const auto index = table.array<Word32>(shm::get(g.index_offset), index_count);
+  if (points.empty() || index.empty()) return false;
+  for (std::size_t i = 1; i < points.size(); ++i) {
+    if (shm::get(points[i - 1]) >= shm::get(points[i])) return false;
+  }
+  return true;
+}
+
 }  // namespace ballast::engine

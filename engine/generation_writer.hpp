@@ -29,4 +29,9 @@ struct Placement {
 [[nodiscard]] bool publish_placement(const shm::TableWriter& table, std::size_t service,
                                      const Placement& placement);
 
+// Whether the published generation is one that a checker can have written: every array inside the
+// arena, every entry a member. A service that was never published is whole. Costs a pass over the
+// lookup array; for adoption, reloads and tests.
+[[nodiscard]] bool is_whole(const shm::TableWriter& table, std::size_t service);
+
 }  // namespace ballast::engine

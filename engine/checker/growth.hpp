@@ -1,0 +1,49 @@
+// Moving a namespace into a larger segment. The new one is made complete, with every slot, state
+// and generation, before the locator names it; then the old roots are marked superseded, at which
+// workers re-attach by themselves. A worker that holds picks reports them in the old segment first,
+// so the old rows are drained: until the last one is left, the new table's carried counters are
+// computed again from the frozen old table and the old rows at every tick, which may be killed and
+// repeated freely.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "engine/checker/settings.hpp"
+#include "shm/lease.hpp"
+#include "shm/ofd_lock.hpp"
+#include "shm/result.hpp"
+#include "shm/segment.hpp"
+
+namespace ballast::checker {
+
+// A segment that has been replaced and still has workers in it.
+struct DrainingSegment {
+  shm::CheckerSegment segment;
+  shm::LockFile lock;
+};
+
+// Room for these settings and for what `old` (if any) still holds, with as much again to spare.
+[[nodiscard]] shm::Geometry plan_geometry(const Settings& settings, const shm::CheckerSegment* old);
+
+// Copies services, instances, states, counters and tickets of `old` into the unpublished `fresh`.
+void replicate(const shm::CheckerSegment& old, const shm::CheckerSegment& fresh);
+
+// Marks every root of the segment superseded. Idempotent.
+void supersede_segment(const shm::CheckerSegment& old, std::uint64_t by);
+
+// carried[slot] of `active` = carried[slot] + all rows of `old`, for slots whose tenant is the
+// same.
+void recompute_carried(const shm::CheckerSegment& old, const shm::CheckerSegment& active);
+
+// Reaps the dead in the old segment and brings the carried counters up to date. True when no worker
+// is left in it.
+bool drain(const DrainingSegment& old, const shm::CheckerSegment& active);
+
+// Ends the draining with workers still in it: what they hold counts as abandoned.
+void cut_off(const DrainingSegment& old, const shm::CheckerSegment& active);
+
+// Opens a segment to drain it.
+shm::Result<DrainingSegment> open_draining(const std::string& directory, std::uint64_t id);
+
+}  // namespace ballast::checker

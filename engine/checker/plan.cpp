@@ -1,0 +1,275 @@
+// Matching settings with the table, and carrying out the difference.
+#include "engine/checker/plan.hpp"
+
+#include <algorithm>
+#include <array>
+#include <compare>
+#include <map>
+#include <string>
+#include <unordered_set>
+
+#include "engine/checker/arena.hpp"
+#include "engine/hash.hpp"
+#include "engine/placement.hpp"
+#include "engine/service_name.hpp"
+#include "shm/generation.hpp"
+#include "shm/host.hpp"
+#include "shm/totals.hpp"
+
+namespace ballast::checker {
+
+namespace {
+
+using shm::Identity;
+using shm::Phase;
+
+// The only writer reads its own words.
+constexpr auto kOwn = std::memory_order_relaxed;
+
+Identity identity_of(const shm::Word64& word) {
+  return shm::unpack_identity(word.load(kOwn));
+}
+
+std::uint32_t next_incarnation(std::uint32_t incarnation) {
+  return incarnation + 1 == 0 ? 1 : incarnation + 1;
+}
+
+struct EndpointKey {
+  std::size_t service;
+  std::array<std::uint64_t, 3> words;
+  friend auto operator<=>(const EndpointKey&, const EndpointKey&) = default;
+};
+
+std::array<std::uint64_t, 3> endpoint_words(const shm::InstanceRecord& record) {
+  return {record.endpoint[0].load(kOwn), record.endpoint[1].load(kOwn),
+          record.endpoint[2].load(kOwn)};
+}
+
+// What the table holds, indexed for matching.
+struct Inventory {
+  std::map<std::string, std::size_t> services;     // live, by name
+  std::vector<std::size_t> free_services;          // ascending
+  std::map<EndpointKey, std::uint16_t> instances;  // live or cooling
+  std::vector<std::uint16_t> free_slots;           // ascending
+};
+
+Inventory take_inventory(const shm::TableWriter& table) {
+  Inventory inventory;
+  for (std::size_t i = 0; i < table.services.size(); ++i) {
+    const shm::ServiceRecord& record = table.services[i];
+    if (identity_of(record.identity).phase == Phase::live) {
+      inventory.services.emplace(engine::service_name(record), i);
+    } else {
+      inventory.free_services.push_back(i);
+    }
+  }
+  for (std::size_t i = 0; i < table.instances.size(); ++i) {
+    const shm::InstanceRecord& record = table.instances[i];
+    const auto slot = static_cast<std::uint16_t>(i);
+    if (identity_of(record.identity).phase == Phase::free) {
+      inventory.free_slots.push_back(slot);
+    } else {
+      inventory.instances.insert_or_assign(
+          EndpointKey{record.service.load(kOwn), endpoint_words(record)}, slot);
+    }
+  }
+  return inventory;
+}
+
+std::uint64_t hash_of(const ServiceSettings& service, const std::vector<engine::Member>& members) {
+  std::string text(engine::to_text(service.strategy));
+  for (const engine::Member& m : members) {
+    text += '\n' + m.text + ' ' + std::to_string(m.weight) + ' ' + std::to_string(m.slot);
+  }
+  const std::uint64_t hash = engine::key_hash(text);
+  return hash != 0 ? hash : 1;  // 0 is what a record that was never published says
+}
+
+shm::Error full(const char* what, std::size_t limit) {
+  return shm::Error{shm::ErrorKind::full,
+                    0,
+                    "publish the settings",
+                    {},
+                    "the segment has room for " + std::to_string(limit) + " " + what};
+}
+
+// A buffer with room for some more members than now, so that not every reload needs a new region.
+std::uint64_t roomy(std::uint64_t bytes) {
+  return (bytes + bytes / 4 + 4 * shm::kCacheLine) & ~63ULL;
+}
+
+}  // namespace
+
+std::uint64_t state_word(std::uint32_t incarnation, std::uint32_t weight, shm::Health health,
+                         shm::Reason reason, const CheckSettings& check) {
+  const bool trusted = check.kind == CheckKind::none || check.first_check == FirstCheck::up;
+  shm::State state;
+  state.incarnation = incarnation;
+  state.weight = static_cast<std::uint16_t>(weight);
+  state.health = health;
+  state.reason = reason;
+  state.usable = health == shm::Health::up || (health == shm::Health::unknown && trusted);
+  return shm::pack(state);
+}
+
+shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& settings) {
+  Inventory inventory = take_inventory(table);
+  FreeSpace space(table);
+  auto next_service = inventory.free_services.begin();
+  auto next_slot = inventory.free_slots.begin();
+  Plan plan;
+  for (const ServiceSettings& service : settings.services) {
+    ServicePlan p;
+    if (const auto known = inventory.services.find(service.name);
+        known != inventory.services.end()) {
+      p.record = known->second;
+      p.incarnation = identity_of(table.services[p.record].identity).incarnation;
+    } else {
+      if (next_service == inventory.free_services.end()) {
+        return full("services", table.services.size());
+      }
+      p.record = *next_service++;
+      p.is_new = true;
+      p.incarnation = next_incarnation(identity_of(table.services[p.record].identity).incarnation);
+    }
+    std::vector<engine::Member> members;
+    for (const InstanceSettings& instance : service.instances) {
+      InstancePlan i;
+      const auto known =
+          p.is_new ? inventory.instances.end()
+                   : inventory.instances.find(EndpointKey{p.record, instance.endpoint.to_words()});
+      if (known != inventory.instances.end()) {
+        i.slot = known->second;
+        i.incarnation = identity_of(table.instances[i.slot].identity).incarnation;
+      } else {
+        if (next_slot == inventory.free_slots.end()) {
+          return full("instances", table.instances.size());
+        }
+        i.slot = *next_slot++;
+        i.is_new = true;
+        i.incarnation = next_incarnation(identity_of(table.instances[i.slot].identity).incarnation);
+      }
+      p.instances.push_back(i);
+      members.push_back({i.slot, instance.text, instance.weight});
+    }
+    const shm::ServiceRecord& record = table.services[p.record];
+    p.settings_hash = hash_of(service, members);
+    p.publish = p.is_new || record.settings_hash.load(kOwn) != p.settings_hash;
+    if (p.publish) {
+      p.placement = engine::build_placement(service.strategy, std::move(members));
+      const std::uint64_t needed = engine::buffer_bytes(p.placement);
+      p.arena_offset = record.arena_offset.load(kOwn);
+      p.half_bytes = p.is_new ? 0 : record.half_bytes.load(kOwn);
+      if (p.half_bytes < needed) {
+        p.half_bytes = roomy(needed);
+        const auto region = space.take(2 * p.half_bytes);
+        if (!region) return full("bytes of lookup tables", table.arena_bytes);
+        p.arena_offset = *region;
+        p.new_region = true;
+      }
+    }
+    plan.services.push_back(std::move(p));
+  }
+  return plan;
+}
+
+namespace {
+
+void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, const ServicePlan& p,
+           const InstancePlan& i, const ServiceSettings& service,
+           const InstanceSettings& instance) {
+  shm::InstanceRecord& record = table.instances[i.slot];
+  const std::uint64_t now = shm::realtime_ns();
+  if (i.is_new) {
+    const auto words = instance.endpoint.to_words();
+    for (std::size_t w = 0; w < words.size(); ++w)
+      shm::put(record.endpoint[w], words[w]);
+    record.service.store(p.record, kOwn);
+    for (shm::Word64* word : {&record.checked_ns, &record.check_us, &record.checks,
+                              &record.check_failures, &record.flips, &record.cooling_since_ns}) {
+      word->store(0, kOwn);
+    }
+    record.admitted_ns.store(now, kOwn);
+    record.changed_ns.store(now, kOwn);
+    // The rows' counters belong to the slot and go on; this tenant's totals start from zero.
+    shm::Totals baseline;
+    baseline -= shm::sum_rows(workers, i.slot);
+    shm::store_record(table.carried[i.slot], baseline);
+  }
+  record.weight.store(instance.weight, kOwn);
+  const shm::State was = shm::unpack(table.states[i.slot].load(kOwn));
+  const shm::Health health = i.is_new ? shm::Health::unknown : was.health;
+  const shm::Reason reason = i.is_new ? shm::Reason::not_checked : was.reason;
+  const std::uint64_t word =
+      state_word(i.incarnation, instance.weight, health, reason, service.check);
+  if (table.states[i.slot].load(kOwn) != word) shm::put(table.states[i.slot], word);
+  BALLAST_POINT("apply.instance_written");
+  // [mm:publish-and-pick] the identity comes last: tools that see it see a whole record.
+  shm::put(record.identity, shm::pack(Identity{i.incarnation, Phase::live}));
+}
+
+void retire_instance(shm::InstanceRecord& record) {
+  const Identity id = identity_of(record.identity);
+  record.cooling_since_ns.store(shm::realtime_ns(), kOwn);
+  shm::put(record.identity, shm::pack(Identity{id.incarnation, Phase::cooling}));
+}
+
+void retire_service(const shm::TableWriter& table, std::size_t index) {
+  shm::ServiceRecord& record = table.services[index];
+  const Identity id = identity_of(record.identity);
+  record.settings_hash.store(0, kOwn);
+  static_cast<void>(engine::publish_placement(table, index, {}));
+  BALLAST_POINT("apply.service_emptied");
+  shm::put(record.identity, shm::pack(Identity{id.incarnation, Phase::free}));
+}
+
+}  // namespace
+
+void carry_out(const Plan& plan, const Settings& settings, const shm::TableWriter& table,
+               const shm::WorkersWriter& workers) {
+  std::unordered_set<std::size_t> named_services;
+  std::unordered_set<std::uint16_t> named_slots;
+  for (std::size_t s = 0; s < plan.services.size(); ++s) {
+    const ServicePlan& p = plan.services[s];
+    const ServiceSettings& service = settings.services[s];
+    shm::ServiceRecord& record = table.services[p.record];
+    named_services.insert(p.record);
+    for (std::size_t i = 0; i < p.instances.size(); ++i) {
+      named_slots.insert(p.instances[i].slot);
+      admit(table, workers, p, p.instances[i], service, service.instances[i]);
+    }
+    BALLAST_POINT("apply.instances");
+    if (p.is_new) engine::store_service_name(record, service.name);
+    record.strategy.store(static_cast<std::uint64_t>(service.strategy), kOwn);
+    if (p.publish) {
+      // Until the new hash is stored, a successor takes the generation for outdated and publishes
+      // again.
+      record.settings_hash.store(0, kOwn);
+      if (p.new_region || p.is_new) {
+        record.arena_offset.store(p.arena_offset, kOwn);
+        record.half_bytes.store(p.half_bytes, kOwn);
+      }
+      static_cast<void>(engine::publish_placement(table, p.record, p.placement));
+      record.changed_ns.store(shm::realtime_ns(), kOwn);
+      record.settings_hash.store(p.settings_hash, kOwn);
+    }
+    // [mm:publish-and-pick] a service is found by name only once its generation is published.
+    if (p.is_new) shm::put(record.identity, shm::pack(Identity{p.incarnation, Phase::live}));
+    BALLAST_POINT("apply.service");
+  }
+  for (std::size_t i = 0; i < table.services.size(); ++i) {
+    if (identity_of(table.services[i].identity).phase == Phase::live &&
+        !named_services.contains(i)) {
+      retire_service(table, i);
+    }
+  }
+  for (std::size_t i = 0; i < table.instances.size(); ++i) {
+    if (identity_of(table.instances[i].identity).phase == Phase::live &&
+        !named_slots.contains(static_cast<std::uint16_t>(i))) {
+      retire_instance(table.instances[i]);
+      BALLAST_POINT("apply.retired");
+    }
+  }
+}
+
+}  // namespace ballast::checker

@@ -1,0 +1,308 @@
+// Adopting, applying, growing and the periodic work of the one writer of the table.
+#include "engine/checker/publisher.hpp"
+
+#include <grp.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+#include "engine/checker/growth.hpp"
+#include "engine/checker/plan.hpp"
+#include "shm/crash_point.hpp"
+#include "shm/generation.hpp"
+#include "shm/host.hpp"
+#include "shm/paths.hpp"
+#include "shm/rows.hpp"
+#include "shm/totals.hpp"
+
+namespace ballast::checker {
+
+namespace {
+
+constexpr auto kOwn = std::memory_order_relaxed;  // the only writer reads its own words
+constexpr std::uint64_t kSlowTicks = 10;          // what need not be looked at at every tick
+
+shm::Result<shm::FileModes> modes_for(const Settings& settings) {
+  shm::FileModes modes;
+  if (!settings.workers_group.empty()) {
+    const group* entry = ::getgrnam(settings.workers_group.c_str());
+    if (entry == nullptr) {
+      return shm::Error{shm::ErrorKind::invalid, 0, "look up the group", settings.workers_group,
+                        "there is no such group; create it or change workers_group"};
+    }
+    modes.workers_group = entry->gr_gid;
+  }
+  return modes;
+}
+
+std::uint64_t next_segment_id(const std::string& directory) {
+  const auto ids = shm::list_segments(directory);
+  return ids.empty() ? 1 : ids.back() + 1;
+}
+
+// Says in a new or adopted table who writes it now.
+void sign(const shm::CheckerSegment& segment, const shm::Lease& lease) {
+  shm::FileHeader& header = *segment.table.header;
+  header.checker_pid.store(static_cast<std::uint64_t>(::getpid()), kOwn);
+  header.checker_since_ns.store(lease.since_ns(), kOwn);
+  header.heartbeat_ns.store(shm::realtime_ns(), kOwn);
+  header.checker_term.store(lease.term(), std::memory_order_release);  // [mm:lease]
+}
+
+}  // namespace
+
+struct Publisher::State {
+  shm::Lease lease;
+  shm::CheckerSegment segment;
+  shm::LockFile lock;  // of the active workers file, for reaping
+  std::optional<DrainingSegment> previous;
+  Settings settings;
+  std::vector<PublishedInstance> instances;
+  // By slot: where in `instances`. Only for the settings last applied.
+  std::unordered_map<std::uint16_t, std::size_t> by_slot;
+  bool adopted = false;
+  std::uint64_t ticks = 0;
+
+  shm::Status grow(const Settings& wanted);
+  void remember(const Settings& wanted, const Plan& plan);
+  void start_draining(std::uint64_t id);
+  std::uint64_t free_cooled_slots();
+  [[nodiscard]] PublishedInstance* find(std::uint16_t slot, std::uint32_t incarnation);
+};
+
+Publisher::Publisher(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
+Publisher::Publisher(Publisher&&) noexcept = default;
+Publisher& Publisher::operator=(Publisher&&) noexcept = default;
+Publisher::~Publisher() = default;
+
+shm::Result<Publisher> Publisher::open(shm::Lease lease, const Settings& settings) {
+  const std::string directory = lease.directory();
+  shm::remove_unfinished(directory);
+  const std::uint64_t active = lease.active_segment();
+  std::optional<shm::CheckerSegment> segment;
+  if (active != 0) {
+    auto opened = shm::CheckerSegment::open(directory, active);
+    if (!opened) return opened.error();
+    segment = std::move(*opened);
+  } else {
+    const auto modes = modes_for(settings);
+    if (!modes) return modes.error();
+    auto created = shm::CheckerSegment::create(directory, next_segment_id(directory),
+                                               plan_geometry(settings, nullptr), *modes);
+    if (!created) return created.error();
+    segment = std::move(*created);
+  }
+  auto lock = shm::LockFile::open(segment->workers_file.path(), /*writable=*/true);
+  if (!lock) return lock.error();
+  auto state = std::make_unique<State>(State{
+      std::move(lease), std::move(*segment), std::move(*lock), {}, {}, {}, {}, active != 0, 0});
+  sign(state->segment, state->lease);
+  BALLAST_POINT("takeover.signed");
+  const std::uint64_t previous = state->segment.table.header->previous_segment.load(kOwn);
+  if (previous != 0 && previous != state->segment.id) state->start_draining(previous);
+  // Whatever else lies there was replaced by a checker that died before it could say so, or was
+  // never published at all.
+  for (const std::uint64_t id : shm::list_segments(directory)) {
+    if (id == state->segment.id || (state->previous && id == state->previous->segment.id)) continue;
+    if (auto stale = shm::CheckerSegment::open(directory, id)) {
+      supersede_segment(*stale, state->segment.id);
+    }
+    shm::remove_segment(directory, id);
+  }
+  if (active == 0) state->lease.set_active_segment(state->segment.id);
+  BALLAST_POINT("takeover.adopted");
+  return Publisher(std::move(state));
+}
+
+void Publisher::State::start_draining(std::uint64_t id) {
+  if (auto old = open_draining(lease.directory(), id)) {
+    supersede_segment(old->segment, segment.id);
+    previous = std::move(*old);
+  } else {
+    segment.table.header->previous_segment.store(0, kOwn);
+  }
+}
+
+shm::Status Publisher::apply(const Settings& settings) {
+  State& s = *state_;
+  // A generation that a damaged table or a crash left unusable is built again.
+  for (std::size_t i = 0; i < s.segment.table.services.size(); ++i) {
+    if (!engine::is_whole(s.segment.table, i)) {
+      s.segment.table.services[i].settings_hash.store(0, kOwn);
+    }
+  }
+  auto plan = make_plan(s.segment.table, settings);
+  if (!plan && plan.error().kind != shm::ErrorKind::full) return plan.error();
+  const bool rows_fit = settings.max_workers <= s.segment.workers.directory.size();
+  if (!plan || !rows_fit) return s.grow(settings);
+  carry_out(*plan, settings, s.segment.table, s.segment.workers);
+  s.remember(settings, *plan);
+  return shm::Done{};
+}
+
+shm::Status Publisher::State::grow(const Settings& wanted) {
+  const std::string directory = lease.directory();
+  const auto modes = modes_for(wanted);
+  if (!modes) return modes.error();
+  const std::uint64_t id = next_segment_id(directory);
+  auto created =
+      shm::CheckerSegment::create(directory, id, plan_geometry(wanted, &segment), *modes);
+  const auto give_up = [&](const shm::Error& error) {
+    shm::remove_segment(directory, id);
+    return error;
+  };
+  if (!created) return give_up(created.error());
+  auto fresh_lock = shm::LockFile::open(created->workers_file.path(), /*writable=*/true);
+  if (!fresh_lock) return give_up(fresh_lock.error());
+  replicate(segment, *created);
+  BALLAST_POINT("growth.replicated");
+  const auto plan = make_plan(created->table, wanted);
+  if (!plan) return give_up(plan.error());
+  carry_out(*plan, wanted, created->table, created->workers);
+  shm::FileHeader& header = *created->table.header;
+  header.heartbeat.store(segment.table.header->heartbeat.load(kOwn), kOwn);
+  header.previous_segment.store(segment.id, kOwn);
+  sign(*created, lease);
+  BALLAST_POINT("growth.filled");
+  if (previous) {
+    // Growing again while workers are still in the segment before: they were told long ago.
+    cut_off(*previous, segment);
+    shm::remove_segment(directory, previous->segment.id);
+    previous.reset();
+  }
+  BALLAST_POINT("growth.before_locator");
+  lease.set_active_segment(id);
+  BALLAST_POINT("growth.located");
+  supersede_segment(segment, id);
+  BALLAST_POINT("growth.superseded");
+  previous.emplace(DrainingSegment{std::move(segment), std::move(lock)});
+  segment = std::move(*created);
+  lock = std::move(*fresh_lock);
+  recompute_carried(previous->segment, segment);
+  remember(wanted, *plan);
+  return shm::Done{};
+}
+
+void Publisher::State::remember(const Settings& wanted, const Plan& plan) {
+  settings = wanted;
+  instances.clear();
+  by_slot.clear();
+  for (std::size_t s = 0; s < plan.services.size(); ++s) {
+    for (std::size_t i = 0; i < plan.services[s].instances.size(); ++i) {
+      const InstancePlan& p = plan.services[s].instances[i];
+      const shm::State state = shm::unpack(segment.table.states[p.slot].load(kOwn));
+      by_slot.emplace(p.slot, instances.size());
+      instances.push_back({p.slot, p.incarnation, s, i, state.health});
+    }
+  }
+}
+
+PublishedInstance* Publisher::State::find(std::uint16_t slot, std::uint32_t incarnation) {
+  const auto found = by_slot.find(slot);
+  if (found == by_slot.end()) return nullptr;
+  PublishedInstance& instance = instances[found->second];
+  return instance.incarnation == incarnation ? &instance : nullptr;
+}
+
+const std::vector<PublishedInstance>& Publisher::instances() const noexcept {
+  return state_->instances;
+}
+
+bool Publisher::set_health(std::uint16_t slot, std::uint32_t incarnation, shm::Health health,
+                           shm::Reason reason) {
+  State& s = *state_;
+  PublishedInstance* instance = s.find(slot, incarnation);
+  if (instance == nullptr) return false;
+  const ServiceSettings& service = s.settings.services[instance->service];
+  const std::uint64_t word = state_word(incarnation, service.instances[instance->instance].weight,
+                                        health, reason, service.check);
+  shm::Word64& state = s.segment.table.states[slot];
+  const std::uint64_t was = state.load(kOwn);
+  if (was == word) return false;
+  shm::put(state, word);
+  BALLAST_POINT("health.stored");
+  if (instance->health != health) {
+    shm::InstanceRecord& record = s.segment.table.instances[slot];
+    record.changed_ns.store(shm::realtime_ns(), kOwn);
+    record.flips.store(record.flips.load(kOwn) + 1, kOwn);
+    instance->health = health;
+  }
+  return true;
+}
+
+void Publisher::record_check(std::uint16_t slot, std::uint32_t incarnation, bool passed,
+                             std::uint32_t latency_us) {
+  if (state_->find(slot, incarnation) == nullptr) return;
+  shm::InstanceRecord& record = state_->segment.table.instances[slot];
+  record.checked_ns.store(shm::realtime_ns(), kOwn);
+  record.check_us.store(latency_us, kOwn);
+  record.checks.store(record.checks.load(kOwn) + 1, kOwn);
+  if (!passed) record.check_failures.store(record.check_failures.load(kOwn) + 1, kOwn);
+}
+
+std::uint64_t Publisher::State::free_cooled_slots() {
+  std::uint64_t freed = 0;
+  const std::uint64_t now = shm::realtime_ns();
+  for (std::size_t i = 0; i < segment.table.instances.size(); ++i) {
+    shm::InstanceRecord& record = segment.table.instances[i];
+    const auto id = shm::unpack_identity(record.identity.load(kOwn));
+    if (id.phase != shm::Phase::cooling) continue;
+    const std::uint64_t since = record.cooling_since_ns.load(kOwn);
+    if (now < since) record.cooling_since_ns.store(now, kOwn);  // the clock was set back
+    if (now < since + kCoolDownNs) continue;
+    shm::Totals totals = shm::read_record(segment.table.carried[i]);
+    totals += shm::sum_rows(segment.workers, i);
+    if (totals.in_flight() != 0) continue;
+    shm::put(record.identity, shm::pack(shm::Identity{id.incarnation, shm::Phase::free}));
+    ++freed;
+  }
+  return freed;
+}
+
+TickReport Publisher::tick() {
+  State& s = *state_;
+  TickReport report;
+  shm::FileHeader& header = *s.segment.table.header;
+  header.heartbeat_ns.store(shm::realtime_ns(), kOwn);
+  // [mm:heartbeat] pairs with nothing: readers only compare two looks.
+  header.heartbeat.store(header.heartbeat.load(kOwn) + 1, kOwn);
+  const shm::Reaped reaped = shm::reap_dead_rows(s.segment.workers, s.lock);
+  report.reaped_rows = reaped.rows;
+  report.abandoned = reaped.abandoned;
+  if (s.previous && drain(*s.previous, s.segment)) {
+    const std::uint64_t id = s.previous->segment.id;
+    header.previous_segment.store(0, kOwn);
+    BALLAST_POINT("growth.drained");
+    shm::remove_segment(s.lease.directory(), id);
+    s.previous.reset();
+    report.drained_previous = true;
+  }
+  if (s.ticks++ % kSlowTicks == 0) {
+    report.freed_slots = s.free_cooled_slots();
+    report.directory_gone = !s.lease.still_in_place();
+  }
+  return report;
+}
+
+std::uint64_t Publisher::segment_id() const noexcept {
+  return state_->segment.id;
+}
+std::uint64_t Publisher::term() const noexcept {
+  return state_->lease.term();
+}
+bool Publisher::adopted() const noexcept {
+  return state_->adopted;
+}
+const shm::CheckerSegment& Publisher::segment() const noexcept {
+  return state_->segment;
+}
+
+void Publisher::leave() noexcept {
+  state_->segment.table.header->checker_pid.store(0, kOwn);
+  state_->lease.leave();
+}
+
+}  // namespace ballast::checker

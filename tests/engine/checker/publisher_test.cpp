@@ -1,0 +1,235 @@
+// The publisher on real files: what it publishes, what a successor adopts, how it grows, and what
+// happens to slots and counts on the way.
+#include "engine/checker/publisher.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <set>
+
+#include "engine/generation_writer.hpp"
+#include "engine/service_name.hpp"
+#include "shm/generation.hpp"
+#include "shm/paths.hpp"
+#include "shm/row_protocol.hpp"
+#include "shm/rows.hpp"
+#include "shm/totals.hpp"
+#include "tests/support/temp_dir.hpp"
+
+using namespace ballast;
+using checker::Publisher;
+using checker::ServiceSettings;
+using checker::Settings;
+
+namespace {
+
+ServiceSettings service_of(const std::string& name, int first, int count) {
+  ServiceSettings service;
+  service.name = name;
+  for (int i = 0; i < count; ++i) {
+    const int n = first + i;
+    const std::string text =
+        "127.1." + std::to_string(n / 250) + "." + std::to_string(1 + n % 250) + ":80";
+    service.instances.push_back({*shm::parse_endpoint(text), text, 1});
+  }
+  return service;
+}
+
+Settings settings_of(std::vector<ServiceSettings> services) {
+  Settings settings;
+  settings.max_workers = 8;
+  settings.services = std::move(services);
+  return settings;
+}
+
+Publisher open_publisher(const std::string& directory, const Settings& settings) {
+  auto lease = shm::Lease::acquire(directory, shm::Lease::Wait::no);
+  REQUIRE_MESSAGE(lease, lease.error().to_text());
+  auto publisher = Publisher::open(std::move(*lease), settings);
+  REQUIRE_MESSAGE(publisher, publisher.error().to_text());
+  return std::move(*publisher);
+}
+
+std::set<std::uint16_t> slots_in_use(const Publisher& publisher, std::size_t service) {
+  const auto& table = publisher.segment().table;
+  const auto& record = table.services[service];
+  const auto& g = record.generations[shm::buffer_of(record.root.load())];
+  std::set<std::uint16_t> slots;
+  for (const auto& word : table.array<shm::Word16>(g.lookup_offset.load(), g.lookup_count.load())) {
+    slots.insert(word.load());
+  }
+  return slots;
+}
+
+}  // namespace
+
+TEST_CASE("what the settings say is published, and saying it again changes nothing") {
+  const tests::TempDir dir;
+  const Settings settings = settings_of({service_of("a", 0, 3), service_of("b", 10, 2)});
+  Publisher publisher = open_publisher(dir.path(), settings);
+  CHECK_FALSE(publisher.adopted());
+  REQUIRE(publisher.apply(settings));
+  const auto& table = publisher.segment().table;
+  CHECK(engine::service_name(table.services[0]) == "a");
+  CHECK(engine::service_name(table.services[1]) == "b");
+  CHECK(slots_in_use(publisher, 0) == std::set<std::uint16_t>{0, 1, 2});
+  CHECK(slots_in_use(publisher, 1) == std::set<std::uint16_t>{3, 4});
+  CHECK(publisher.instances().size() == 5);
+  CHECK(engine::is_whole(table, 0));
+  REQUIRE(publisher.apply(settings));
+  CHECK(table.services[0].root.load() == 1);
+}
+
+TEST_CASE(
+    "an instance that stays keeps its slot; one that leaves cools; a newcomer gets a fresh slot") {
+  const tests::TempDir dir;
+  Publisher publisher = open_publisher(dir.path(), settings_of({service_of("a", 0, 3)}));
+  REQUIRE(publisher.apply(settings_of({service_of("a", 0, 3)})));
+  REQUIRE(publisher.apply(settings_of({service_of("a", 1, 3)})));
+  const auto& table = publisher.segment().table;
+  CHECK(slots_in_use(publisher, 0) == std::set<std::uint16_t>{1, 2, 3});
+  CHECK(table.services[0].root.load() == 2);
+  CHECK(shm::unpack_identity(table.instances[0].identity.load()).phase == shm::Phase::cooling);
+  // Back while it still cools: the same tenant.
+  REQUIRE(publisher.apply(settings_of({service_of("a", 0, 3)})));
+  CHECK(slots_in_use(publisher, 0) == std::set<std::uint16_t>{0, 1, 2});
+  CHECK(shm::unpack_identity(table.instances[0].identity.load()).incarnation == 1);
+}
+
+TEST_CASE("a cooled slot gets a new tenant only when nobody holds a request on it") {
+  const tests::TempDir dir;
+  Publisher publisher = open_publisher(dir.path(), settings_of({service_of("a", 0, 2)}));
+  REQUIRE(publisher.apply(settings_of({service_of("a", 0, 2)})));
+  const auto& segment = publisher.segment();
+  auto row = shm::Row::claim(segment.workers, segment.workers_file.path());
+  REQUIRE(row);
+  shm::count_started(row->counters()[0].values[shm::kStarted]);
+  REQUIRE(publisher.apply(settings_of({service_of("a", 1, 1)})));
+  segment.table.instances[0].cooling_since_ns.store(1);
+  const auto tick_until_slow = [&] {
+    std::uint64_t freed = 0;
+    for (int i = 0; i < 10; ++i)
+      freed += publisher.tick().freed_slots;
+    return freed;
+  };
+  CHECK(tick_until_slow() == 0);
+  shm::count_outcome(row->counters()[0].values[shm::kSuccess]);
+  CHECK(tick_until_slow() == 1);
+  REQUIRE(publisher.apply(settings_of({service_of("a", 1, 2)})));
+  CHECK(slots_in_use(publisher, 0) == std::set<std::uint16_t>{0, 1});
+  CHECK(shm::unpack_identity(segment.table.instances[0].identity.load()).incarnation == 2);
+  // The new tenant's totals start from zero although the row's counters go on.
+  shm::Totals totals = shm::read_record(segment.table.carried[0]);
+  totals += shm::sum_rows(segment.workers, 0);
+  CHECK(totals.values[shm::kStarted] == 0);
+  CHECK(totals.values[shm::kSuccess] == 0);
+}
+
+TEST_CASE("health is one word, and a late verdict on a former tenant is refused") {
+  const tests::TempDir dir;
+  const Settings settings = settings_of({service_of("a", 0, 2)});
+  Publisher publisher = open_publisher(dir.path(), settings);
+  REQUIRE(publisher.apply(settings));
+  const auto& states = publisher.segment().table.states;
+  CHECK_FALSE(shm::is_usable(states[0].load()));
+  CHECK(publisher.set_health(0, 1, shm::Health::up, shm::Reason::passed));
+  CHECK(shm::is_usable(states[0].load()));
+  CHECK_FALSE(publisher.set_health(0, 1, shm::Health::up, shm::Reason::passed));
+  CHECK_FALSE(publisher.set_health(0, 2, shm::Health::down, shm::Reason::reset));
+  CHECK_FALSE(publisher.set_health(9, 1, shm::Health::up, shm::Reason::passed));
+  CHECK(publisher.set_health(0, 1, shm::Health::down, shm::Reason::connect_refused));
+  CHECK_FALSE(shm::is_usable(states[0].load()));
+  CHECK(publisher.segment().table.instances[0].flips.load() == 2);
+}
+
+TEST_CASE("a successor adopts states and slots, and flaps nothing") {
+  const tests::TempDir dir;
+  const Settings settings = settings_of({service_of("a", 0, 3)});
+  {
+    Publisher first = open_publisher(dir.path(), settings);
+    REQUIRE(first.apply(settings));
+    first.set_health(0, 1, shm::Health::up, shm::Reason::passed);
+    first.set_health(1, 1, shm::Health::down, shm::Reason::timeout);
+  }  // as if killed: nothing is said on the way out
+  Publisher second = open_publisher(dir.path(), settings);
+  CHECK(second.adopted());
+  CHECK(second.term() == 2);
+  CHECK(second.segment_id() == 1);
+  const auto& table = second.segment().table;
+  const std::uint64_t before[] = {table.states[0].load(), table.states[1].load()};
+  REQUIRE(second.apply(settings));
+  CHECK(table.states[0].load() == before[0]);
+  CHECK(table.states[1].load() == before[1]);
+  CHECK(table.services[0].root.load() == 1);
+  CHECK(second.instances()[0].health == shm::Health::up);
+  CHECK(second.instances()[1].health == shm::Health::down);
+  CHECK(second.instances()[2].health == shm::Health::unknown);
+}
+
+TEST_CASE("a service that leaves is emptied, and its record can serve another") {
+  const tests::TempDir dir;
+  const Settings both = settings_of({service_of("a", 0, 2), service_of("b", 4, 2)});
+  Publisher publisher = open_publisher(dir.path(), both);
+  REQUIRE(publisher.apply(both));
+  REQUIRE(publisher.apply(settings_of({service_of("b", 4, 2)})));
+  const auto& table = publisher.segment().table;
+  CHECK(shm::unpack_identity(table.services[0].identity.load()).phase == shm::Phase::free);
+  CHECK(slots_in_use(publisher, 0).empty());
+  REQUIRE(publisher.apply(settings_of({service_of("c", 8, 1), service_of("b", 4, 2)})));
+  CHECK(engine::service_name(table.services[0]) == "c");
+  CHECK(shm::unpack_identity(table.services[0].identity.load()).incarnation == 2);
+  CHECK(table.services[0].root.load() == 3);  // the epoch never goes back
+}
+
+TEST_CASE("growth moves everything to a new segment, and drains the old one") {
+  const tests::TempDir dir;
+  const Settings small = settings_of({service_of("a", 0, 3)});
+  Publisher publisher = open_publisher(dir.path(), small);
+  REQUIRE(publisher.apply(small));
+  publisher.set_health(1, 1, shm::Health::up, shm::Reason::passed);
+  auto worker = shm::WorkerSegment::open(dir.path(), 1);
+  REQUIRE(worker);
+  auto row = shm::Row::claim(worker->workers, worker->workers_file.path());
+  REQUIRE(row);
+  shm::count_started(row->counters()[1].values[shm::kStarted]);
+  shm::count_started(row->counters()[1].values[shm::kStarted]);
+  shm::count_outcome(row->counters()[1].values[shm::kSuccess]);
+
+  Settings large = settings_of({service_of("a", 0, 300), service_of("b", 400, 2)});
+  REQUIRE(publisher.apply(large));
+  CHECK(publisher.segment_id() == 2);
+  CHECK(shm::is_superseded(worker->table.services[0].root.load()));
+  const auto& table = publisher.segment().table;
+  CHECK(slots_in_use(publisher, 0).size() == 300);
+  CHECK(shm::unpack(table.states[1].load()).health == shm::Health::up);
+  CHECK(shm::read_record(table.carried[1]).in_flight() == 1);
+  CHECK(shm::list_segments(dir.path()) == std::vector<std::uint64_t>{1, 2});
+  // The worker is still in the old segment: it stays, and its counts come over with each tick.
+  CHECK_FALSE(publisher.tick().drained_previous);
+  shm::count_outcome(row->counters()[1].values[shm::kReset]);
+  CHECK_FALSE(publisher.tick().drained_previous);
+  CHECK(shm::read_record(table.carried[1]).in_flight() == 0);
+  row->leave();
+  CHECK(publisher.tick().drained_previous);
+  CHECK(shm::list_segments(dir.path()) == std::vector<std::uint64_t>{2});
+  CHECK(shm::read_record(table.carried[1]).values[shm::kSuccess] == 1);
+  CHECK(shm::read_record(table.carried[1]).values[shm::kReset] == 1);
+}
+
+TEST_CASE("settings beyond the limits are refused and leave the table as it was") {
+  const tests::TempDir dir;
+  const Settings small = settings_of({service_of("a", 0, 3)});
+  Publisher publisher = open_publisher(dir.path(), small);
+  REQUIRE(publisher.apply(small));
+  Settings huge = settings_of({});
+  for (int i = 0; i < 5000; ++i)
+    huge.services.push_back(service_of("s" + std::to_string(i), i, 1));
+  const auto status = publisher.apply(huge);
+  REQUIRE_FALSE(status);
+  CHECK(status.error().kind == shm::ErrorKind::full);
+  CHECK(publisher.segment_id() == 1);
+  CHECK(slots_in_use(publisher, 0) == std::set<std::uint16_t>{0, 1, 2});
+  CHECK(shm::list_segments(dir.path()) == std::vector<std::uint64_t>{1});
+}
