@@ -272,14 +272,14 @@ instances = ["1.1.1.1:1"]
    |
  1 | [service."a b"]
    |          ^~~~~ here
-f.toml:3:1: service name "line?break" has a character that is not allowed: use letters, digits, '.', '_' and '-'
-   |
- 3 | [service."line\nbreak"]
-   | ^~~~~~~~~~~~~~~~~~~~~~~ here
 f.toml:3:1: service "line?break" has no instances: add instances = ["HOST:PORT"]
    |
  3 | [service."line\nbreak"]
    | ^~~~~~~~~~~~~~~~~~~~~~~ to this service
+f.toml:3:1: service name "line?break" has a character that is not allowed: use letters, digits, '.', '_' and '-'
+   |
+ 3 | [service."line\nbreak"]
+   | ^~~~~~~~~~~~~~~~~~~~~~~ here
 f.toml:4:10: service name "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" is 64 bytes long: use at most 63
    |
  4 | [service.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx]
