@@ -1,3 +1,4 @@
-// The one translation unit that carries doctest's implementation and main(). Every unit test links it.
+// The one translation unit that carries doctest's implementation and main(). Every unit test links
+// it.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
