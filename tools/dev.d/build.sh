@@ -19,6 +19,8 @@ configure() {
   local -a options=(-Dwerror=true "$@")
   local stamp=$dir/.dev-options wish="$compiler ${options[*]}"
   if [ -f "$dir/build.ninja" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wish" ]; then
+    # meson.build files may have changed; what is asked of the directory next must know.
+    ninja -C "$dir" --quiet build.ninja
     return
   fi
   local cc cxx

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Runs clang-tidy-19 over our translation units, and over none that passed before and is unchanged.
+"""Runs clang-tidy-19, and clang-query-19 with atomics.query, over our translation units, but not
+over those that passed before and are unchanged.
 
 A pass is remembered under a key made of everything that may change the verdict: the unit, our
-headers that it includes, .clang-tidy, the compile command and the version of clang-tidy. Failures
+headers that it includes, the checks, the compile command and the version of clang-tidy. Failures
 are never remembered. The cache lies in $BALLAST_CACHE, or in $XDG_CACHE_HOME/ballast, or in
 ~/.cache/ballast, and may be deleted at any time. usage: tidy.py BUILD_DIRECTORY [--all]
 """
@@ -18,6 +19,11 @@ import time
 import sources
 
 TIDY = "clang-tidy-19"
+QUERY = "clang-query-19"
+QUERIES = os.path.join("tools", "lint", "atomics.query")
+UNSAID = {"operator": "an operator", "conversion": "a conversion", "default_order": "a default order"}
+BINDS = re.compile(r"^(.*?:\d+):\d+: note: \"(operator|conversion|default_order)\" binds here",
+                   re.MULTILINE)
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"', re.MULTILINE)
 # The tests' and benchmarks' frameworks are macros that clang-tidy has much to say about and that
 # take most of its time, so those folders are read only with --all.
@@ -48,17 +54,32 @@ def key_of(root, name, command, common):
     return digest.hexdigest()
 
 
-def check(root, build, name):
-    begin = time.monotonic()
+def tidy(root, build, name):
     run = subprocess.run([TIDY, "-p", build, "--quiet", "--warnings-as-errors=*",
                           f"--header-filter=^{re.escape(root)}/(shm|engine|tools|tests|bench)/",
                           os.path.join(root, name)],
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root,
                          check=False)
-    output = run.stdout.replace(root + os.sep, "")
-    if run.returncode != 0 and not output.strip():
-        output = run.stderr
-    return run.returncode, output, time.monotonic() - begin
+    if run.returncode != 0 and not run.stdout.strip():
+        return run.stderr  # it could not even begin
+    return run.stdout if run.returncode != 0 else ""
+
+
+def query(root, build, name):
+    run = subprocess.run([QUERY, "-p", build, "-f", os.path.join(root, QUERIES),
+                          os.path.join(root, name)],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root,
+                         check=False)
+    if run.returncode != 0 or " matches." not in run.stdout:
+        return f"{QUERY} did not answer:\n{run.stdout}{run.stderr}"
+    return "".join(sorted({f"{where}: {UNSAID[how]} leaves the memory order of an atomic unsaid\n"
+                           for where, how in BINDS.findall(run.stdout)}))
+
+
+def check(root, build, name):
+    begin = time.monotonic()
+    output = tidy(root, build, name) + query(root, build, name)
+    return output.replace(root + os.sep, ""), time.monotonic() - begin
 
 
 def units(root, build, folders):
@@ -81,7 +102,8 @@ def main(arguments):
     root, build = sources.repository_root(), os.path.abspath(rest[0])
     found = units(root, build, ALL_FOLDERS if everything else FOLDERS)
     version = subprocess.run([TIDY, "--version"], stdout=subprocess.PIPE, check=True).stdout
-    common = version + sources.read(root, ".clang-tidy").encode()
+    common = version + "".join(sources.read(root, part) for part in (
+        ".clang-tidy", QUERIES, os.path.join("tools", "lint", "tidy.py"))).encode()
     folder = os.path.join(cache_folder(), "tidy")
     os.makedirs(folder, exist_ok=True)
     keys = {name: key_of(root, name, command, common) for name, command in found.items()}
@@ -91,10 +113,10 @@ def main(arguments):
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         runs = {pool.submit(check, root, build, name): name for name in todo}
         for run in concurrent.futures.as_completed(runs):
-            status, output, seconds = run.result()
+            output, seconds = run.result()
             name = runs[run]
-            print(f"    {name}: {'ok' if status == 0 else 'refused'}, {seconds:.1f} s", flush=True)
-            if status == 0:
+            print(f"    {name}: {'refused' if output else 'ok'}, {seconds:.1f} s", flush=True)
+            if not output:
                 with open(os.path.join(folder, keys[name]), "w", encoding="utf-8") as file:
                     file.write(name + "\n")
             else:
