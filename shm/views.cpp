@@ -19,7 +19,7 @@ struct SectionRule {
   std::uint64_t max_count;
 };
 
-Error corrupt(const std::string& path, std::string what) {
+Error corrupt(const std::string& path, const std::string& what) {
   return Error{ErrorKind::corrupt, 0, "read", path,
                what + "; the file is damaged: stop ballastd, remove its directory, start it again"};
 }
