@@ -45,7 +45,10 @@ struct CheckSettings {
   std::string host;                // Host header; empty: the instance's address
   std::uint16_t status_low = 200;  // accepted HTTP status range, inclusive
   std::uint16_t status_high = 399;
-  bool keep_alive = true;           // keep the connection, and watch it (the sentinel)
+  bool keep_alive = true;  // HTTP: keep the connection, and watch it (the sentinel)
+  // TCP: keep the connection of the last check and watch it. Off by default: many servers log, or
+  // hold a place for, a client that connects and says nothing.
+  bool tcp_sentinel = false;
   Milliseconds interval{2000};      // HAProxy `inter`
   Milliseconds fast_interval{500};  // while a state is changing, HAProxy `fastinter`
   Milliseconds timeout{1000};       // for connect and response together

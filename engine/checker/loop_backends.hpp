@@ -1,0 +1,15 @@
+// How make_loop reaches the two backends. Internal to the loop: everybody else uses loop.hpp.
+#pragma once
+
+#include <memory>
+
+#include "engine/checker/loop.hpp"
+
+namespace ballast::checker {
+
+// Both return null and set `error` to an errno on failure. io_uring: EPERM (seccomp,
+// io_uring_disabled), ENOSYS, ENOMEM, or EINVAL where the kernel lacks what is needed (before 6.1).
+[[nodiscard]] std::unique_ptr<Loop> make_uring_loop(std::size_t max_streams, int& error);
+[[nodiscard]] std::unique_ptr<Loop> make_epoll_loop(std::size_t max_streams, int& error);
+
+}  // namespace ballast::checker

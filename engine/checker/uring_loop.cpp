@@ -1,0 +1,453 @@
+// The loop on io_uring, and the only file that includes liburing. A check on a new connection is
+// one submission: socket -> connect -> send -> receive, linked, on a direct descriptor (no entry in
+// the process's descriptor table, and the links need to know the descriptor before it exists). The
+// receive is multishot into shared buffers, so an idle stream costs one pending operation and no
+// memory, and its end is reported without being asked for. All state is this process's own; the
+// kernel cancels everything when it dies.
+#include <liburing.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/mman.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "engine/checker/loop_backends.hpp"
+
+namespace ballast::checker {
+
+namespace {
+
+constexpr unsigned kSubmissions = 4096;
+constexpr unsigned kCompletions = 32768;
+constexpr unsigned kChainLength = 4;
+constexpr unsigned kBuffers = 2048;  // a power of two
+constexpr std::size_t kBufferBytes = 4096;
+constexpr int kBufferGroup = 1;
+// The index of a stream that never came to be, beyond any descriptor table.
+constexpr std::uint32_t kRefusedIndex = 0xFFFFFF;
+static_assert(kMaxStreams < kRefusedIndex);
+
+// user_data: generation (32 bits), index (24), operation (8).
+enum class Op : std::uint8_t { socket = 1, connect, send, receive, cancel, close, watch, ignore };
+
+constexpr std::uint64_t tag(Op op, std::uint32_t index, std::uint32_t generation) {
+  return std::uint64_t{generation} << 32 | std::uint64_t{index} << 8 |
+         static_cast<std::uint8_t>(op);
+}
+
+// The address of a peer, kept where the kernel can read it until the connection stands.
+union Address {
+  sockaddr generic;
+  sockaddr_in ipv4;
+  sockaddr_in6 ipv6;
+};
+
+class UringLoop final : public Loop {
+ public:
+  explicit UringLoop(std::size_t max_streams) : Loop(max_streams) {}
+
+  ~UringLoop() override {
+    if (ring_ready_) io_uring_queue_exit(&ring_);  // waits for nothing, cancels everything
+    if (mapping_ != MAP_FAILED) munmap(mapping_, buffer_bytes());
+  }
+
+  // An errno, 0 for success.
+  int start() {
+    io_uring_params params{};
+    params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
+                   IORING_SETUP_CLAMP;
+    params.cq_entries = kCompletions;
+    if (const int rc = io_uring_queue_init_params(kSubmissions, &ring_, &params); rc < 0)
+      return -rc;
+    ring_ready_ = true;
+    const auto files = static_cast<unsigned>(max_streams_);
+    if (const int rc = io_uring_register_files_sparse(&ring_, files); rc < 0) return -rc;
+    io_uring_register_ring_fd(&ring_);  // saves a little on every call; may fail harmlessly
+    return add_buffers();
+  }
+
+  [[nodiscard]] Backend backend() const noexcept override { return Backend::io_uring; }
+
+  StreamId open(const OpenRequest& request) override {
+    if (open_streams_ >= max_streams_) return refuse(EMFILE, request);
+    sockaddr_storage address{};
+    const socklen_t length = request.peer.to_sockaddr(address);
+    if (length == 0 || length > sizeof(Address)) return refuse(EAFNOSUPPORT, request);
+
+    const StreamId id = claim();
+    Stream& stream = streams_[id.index];
+    stream.handler = request.handler;
+    stream.user = request.user;
+    stream.payload = request.first;
+    std::memcpy(&stream.address, &address, length);
+
+    // A chain must not be torn apart by a submission.
+    if (io_uring_sq_space_left(&ring_) < kChainLength) io_uring_submit(&ring_);
+    io_uring_sqe* sqe = next_sqe();
+    io_uring_prep_socket_direct(sqe, address.ss_family, SOCK_STREAM, IPPROTO_TCP, id.index, 0);
+    finish(sqe, Op::socket, id, IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS);
+
+    const bool sends = stream.payload != nullptr;
+    sqe = next_sqe();
+    io_uring_prep_connect(sqe, static_cast<int>(id.index), &stream.address.generic, length);
+    finish(sqe, Op::connect, id,
+           IOSQE_FIXED_FILE | (sends || request.receive ? IOSQE_IO_LINK : 0U));
+    ++stream.pending;
+    if (sends) prepare_send(stream, id, request.receive ? IOSQE_IO_LINK : 0U);
+    if (request.receive) prepare_receive(stream, id);
+    return id;
+  }
+
+  void send(StreamId id, Payload payload) override {
+    Stream* stream = find(id);
+    if (stream == nullptr || stream->sending) return;
+    stream->payload = std::move(payload);
+    stream->sent = 0;
+    prepare_send(*stream, id, 0);
+  }
+
+  void close(StreamId id) override {
+    std::erase_if(refused_, [id](const Refused& one) { return one.id == id; });
+    if (Stream* stream = find(id)) wind_down(*stream, id);
+  }
+
+  void watch(int fd, std::function<void()> ready) override {
+    unwatch(fd);
+    const std::uint32_t generation = ++watch_generation_;
+    watched_[fd] = Watched{generation, std::move(ready)};
+    prepare_watch(fd, generation);
+  }
+
+  void unwatch(int fd) override {
+    const auto found = watched_.find(fd);
+    if (found == watched_.end()) return;
+    io_uring_sqe* sqe = next_sqe();
+    io_uring_prep_cancel64(
+        sqe, tag(Op::watch, static_cast<std::uint32_t>(fd), found->second.generation), 0);
+    finish(sqe, Op::ignore, {}, 0);
+    watched_.erase(found);
+  }
+
+ protected:
+  void poll(Duration wait) override {
+    if (!refused_.empty()) wait = Duration::zero();
+    __kernel_timespec timeout{};
+    timeout.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(wait).count();
+    timeout.tv_nsec = (wait % std::chrono::seconds(1)).count();
+    io_uring_cqe* first = nullptr;
+    io_uring_submit_and_wait_timeout(&ring_, &first, 1, &timeout, nullptr);
+
+    for (std::size_t n = refused_.size(); n > 0 && !refused_.empty(); --n) {
+      const Refused one = refused_.front();
+      refused_.pop_front();
+      one.handler->on_end(one.id, one.user, one.error);
+    }
+
+    unsigned head = 0;
+    unsigned count = 0;
+    io_uring_cqe* cqe = nullptr;
+    io_uring_for_each_cqe(&ring_, head, cqe) {
+      dispatch(Completion{cqe->user_data, cqe->res, cqe->flags});
+      ++count;
+    }
+    io_uring_cq_advance(&ring_, count);
+  }
+
+ private:
+  struct Completion {
+    std::uint64_t user_data;
+    std::int32_t result;
+    std::uint32_t flags;
+  };
+  struct Stream {
+    std::uint32_t generation = 1;
+    std::uint16_t pending = 0;  // completions that the kernel still owes
+    bool used = false;          // the handler may still be told something
+    bool winding_down = false;
+    bool has_file = true;  // until the kernel says that there is none
+    bool sending = false;
+    bool drains_itself = false;  // the chain broke: what is owed comes without being cancelled
+    int socket_error = 0;
+    int send_error = 0;
+    StreamHandler* handler = nullptr;
+    std::uint64_t user = 0;
+    Payload payload;
+    std::size_t sent = 0;
+    Address address{};
+  };
+  struct Refused {
+    StreamId id;
+    StreamHandler* handler;
+    std::uint64_t user;
+    int error;
+  };
+  struct Watched {
+    std::uint32_t generation;
+    std::function<void()> ready;
+  };
+
+  // ---- the ring
+
+  io_uring_sqe* next_sqe() {
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+    while (sqe == nullptr) {
+      io_uring_submit(&ring_);
+      sqe = io_uring_get_sqe(&ring_);
+    }
+    return sqe;
+  }
+
+  static void finish(io_uring_sqe* sqe, Op op, StreamId id, unsigned flags) {
+    io_uring_sqe_set_flags(sqe, flags);
+    io_uring_sqe_set_data64(sqe, tag(op, id.index, id.generation));
+  }
+
+  static constexpr std::size_t ring_bytes() { return kBuffers * sizeof(io_uring_buf); }
+  static constexpr std::size_t buffer_bytes() { return ring_bytes() + kBuffers * kBufferBytes; }
+
+  // One mapping: the ring of buffer descriptors, which the kernel wants page-aligned, then the
+  // buffers.
+  int add_buffers() {
+    mapping_ =
+        mmap(nullptr, buffer_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping_ == MAP_FAILED) return errno;
+    buffer_ring_ = static_cast<io_uring_buf_ring*>(mapping_);
+    buffers_ = static_cast<char*>(mapping_) + ring_bytes();
+    io_uring_buf_reg registration{};
+    registration.ring_addr = reinterpret_cast<std::uintptr_t>(mapping_);
+    registration.ring_entries = kBuffers;
+    registration.bgid = kBufferGroup;
+    if (const int rc = io_uring_register_buf_ring(&ring_, &registration, 0); rc < 0) return -rc;
+    io_uring_buf_ring_init(buffer_ring_);
+    for (unsigned i = 0; i < kBuffers; ++i)
+      give_buffer(i);
+    return 0;
+  }
+
+  void give_buffer(unsigned i) {
+    io_uring_buf_ring_add(buffer_ring_, buffers_ + i * kBufferBytes, kBufferBytes,
+                          static_cast<unsigned short>(i), io_uring_buf_ring_mask(kBuffers), 0);
+    io_uring_buf_ring_advance(buffer_ring_, 1);
+  }
+
+  // ---- streams
+
+  StreamId claim() {
+    std::uint32_t index = static_cast<std::uint32_t>(streams_.size());
+    if (free_.empty()) {
+      streams_.emplace_back();
+    } else {
+      index = free_.back();
+      free_.pop_back();
+    }
+    streams_[index].used = true;
+    ++open_streams_;
+    return {index, streams_[index].generation};
+  }
+
+  void release(StreamId id) {
+    Stream& stream = streams_[id.index];
+    stream = Stream();
+    stream.generation = id.generation + 1 == 0 ? 1 : id.generation + 1;
+    free_.push_back(id.index);
+    --open_streams_;
+  }
+
+  Stream* find(StreamId id) {
+    if (id.index >= streams_.size()) return nullptr;
+    Stream& stream = streams_[id.index];
+    return stream.used && stream.generation == id.generation ? &stream : nullptr;
+  }
+
+  StreamId refuse(int error, const OpenRequest& request) {
+    if (++refusals_ == 0) refusals_ = 1;
+    const StreamId id{kRefusedIndex, refusals_};
+    refused_.push_back({id, request.handler, request.user, error});
+    return id;
+  }
+
+  void prepare_send(Stream& stream, StreamId id, unsigned link) {
+    io_uring_sqe* sqe = next_sqe();
+    io_uring_prep_send(sqe, static_cast<int>(id.index), stream.payload->data() + stream.sent,
+                       stream.payload->size() - stream.sent, MSG_NOSIGNAL | MSG_WAITALL);
+    finish(sqe, Op::send, id, IOSQE_FIXED_FILE | link);
+    stream.sending = true;
+    ++stream.pending;
+  }
+
+  void prepare_receive(Stream& stream, StreamId id) {
+    io_uring_sqe* sqe = next_sqe();
+    io_uring_prep_recv_multishot(sqe, static_cast<int>(id.index), nullptr, 0, 0);
+    sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;  // nothing has been answered yet: do not even try
+    sqe->buf_group = kBufferGroup;
+    finish(sqe, Op::receive, id, IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT);
+    ++stream.pending;
+  }
+
+  // From here on the handler hears nothing. The place is free once the kernel owes nothing more.
+  void wind_down(Stream& stream, StreamId id) {
+    stream.used = false;
+    stream.winding_down = true;
+    if (stream.pending == 0) return finish_winding_down(stream, id);
+    if (!stream.drains_itself) prepare_cancel(stream, id);
+  }
+
+  void prepare_cancel(Stream& stream, StreamId id) {
+    io_uring_sqe* sqe = next_sqe();
+    io_uring_prep_cancel_fd(sqe, static_cast<int>(id.index),
+                            IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_FD_FIXED);
+    finish(sqe, Op::cancel, id, 0);
+    ++stream.pending;
+  }
+
+  void finish_winding_down(Stream& stream, StreamId id) {
+    if (!stream.has_file) return release(id);
+    io_uring_sqe* sqe = next_sqe();
+    io_uring_prep_close_direct(sqe, id.index);
+    finish(sqe, Op::close, id, 0);
+    stream.has_file = false;
+    ++stream.pending;
+  }
+
+  void end(Stream& stream, StreamId id, int error) {
+    StreamHandler* handler = stream.handler;
+    const std::uint64_t user = stream.user;
+    wind_down(stream, id);
+    handler->on_end(id, user, error);
+  }
+
+  // ---- completions
+
+  void dispatch(const Completion& completion) {
+    const Op op{static_cast<std::uint8_t>(completion.user_data)};
+    const StreamId id{static_cast<std::uint32_t>(completion.user_data >> 8) & 0xFFFFFF,
+                      static_cast<std::uint32_t>(completion.user_data >> 32)};
+    if (op == Op::ignore) return;
+    if (op == Op::watch) return on_watch(id);
+
+    Stream& stream = streams_[id.index];
+    // The kernel owes nothing to a released place, so this is never an old tenant's business.
+    if (stream.generation != id.generation) return;
+    switch (op) {
+      case Op::socket:  // heard of on failure only; the linked connect follows as cancelled
+        stream.has_file = false;
+        stream.socket_error = -completion.result;
+        return;
+      case Op::connect:
+        --stream.pending;
+        on_connected(stream, id, completion.result);
+        break;
+      case Op::send:
+        --stream.pending;
+        on_sent(stream, id, completion.result);
+        break;
+      case Op::receive:
+        on_received(stream, id, completion);
+        break;
+      case Op::cancel:
+        --stream.pending;
+        // Nothing was found, yet something is owed: a link that had not started. Try again.
+        if (stream.pending > 0 && completion.result <= 0) prepare_cancel(stream, id);
+        break;
+      case Op::close:
+        --stream.pending;
+        break;
+      case Op::watch:
+      case Op::ignore:
+        break;
+    }
+    if (stream.generation == id.generation && stream.winding_down && stream.pending == 0) {
+      finish_winding_down(stream, id);
+    }
+  }
+
+  void on_connected(Stream& stream, StreamId id, int result) {
+    if (!stream.used) return;
+    if (result < 0) {
+      stream.drains_itself = true;
+      return end(stream, id, stream.socket_error != 0 ? stream.socket_error : -result);
+    }
+    stream.handler->on_connect(id, stream.user);
+  }
+
+  void on_sent(Stream& stream, StreamId id, int result) {
+    stream.sending = false;
+    if (stream.used && result > 0) {
+      stream.sent += static_cast<std::size_t>(result);
+      if (stream.sent < stream.payload->size()) return prepare_send(stream, id, 0);
+    }
+    // The receiving side reports the end; but an error is told once only, so remember it for then.
+    if (result < 0) stream.send_error = -result;
+    stream.payload.reset();
+  }
+
+  void on_received(Stream& stream, StreamId id, const Completion& completion) {
+    if ((completion.flags & IORING_CQE_F_MORE) == 0) --stream.pending;
+    if ((completion.flags & IORING_CQE_F_BUFFER) != 0) {
+      const unsigned buffer = completion.flags >> IORING_CQE_BUFFER_SHIFT;
+      if (stream.used && completion.result > 0) {
+        stream.handler->on_data(
+            id, stream.user,
+            {buffers_ + buffer * kBufferBytes, static_cast<std::size_t>(completion.result)});
+      }
+      give_buffer(buffer);
+    }
+    if (!stream.used || stream.generation != id.generation) return;
+    if ((completion.flags & IORING_CQE_F_MORE) != 0) return;
+    // Ended without the stream having ended: out of buffers, the link before it broke, or the
+    // completion queue was full. Whatever is waiting is reported when it is armed again.
+    const bool armed_again = completion.result > 0 || completion.result == -ENOBUFS ||
+                             completion.result == -ECANCELED || completion.result == -EINTR;
+    if (armed_again) return prepare_receive(stream, id);
+    end(stream, id, completion.result == 0 ? stream.send_error : -completion.result);
+  }
+
+  // ---- watched descriptors
+
+  void prepare_watch(int fd, std::uint32_t generation) {
+    io_uring_sqe* sqe = next_sqe();
+    io_uring_prep_poll_add(sqe, fd, POLLIN);
+    finish(sqe, Op::watch, {static_cast<std::uint32_t>(fd), generation}, 0);
+  }
+
+  void on_watch(StreamId id) {
+    const int fd = static_cast<int>(id.index);
+    const auto found = watched_.find(fd);
+    if (found == watched_.end() || found->second.generation != id.generation) return;
+    const std::function<void()> ready = found->second.ready;  // it may unwatch itself
+    ready();
+    const auto after = watched_.find(fd);
+    if (after != watched_.end() && after->second.generation == id.generation) {
+      prepare_watch(fd, id.generation);
+    }
+  }
+
+  io_uring ring_{};
+  bool ring_ready_ = false;
+  void* mapping_ = MAP_FAILED;
+  io_uring_buf_ring* buffer_ring_ = nullptr;
+  char* buffers_ = nullptr;
+  std::deque<Stream> streams_;
+  std::vector<std::uint32_t> free_;
+  std::deque<Refused> refused_;
+  std::uint32_t refusals_ = 0;
+  std::map<int, Watched> watched_;
+  std::uint32_t watch_generation_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Loop> make_uring_loop(std::size_t max_streams, int& error) {
+  auto loop = std::make_unique<UringLoop>(max_streams);
+  error = loop->start();
+  if (error != 0) return nullptr;
+  return loop;
+}
+
+}  // namespace ballast::checker

@@ -1,0 +1,469 @@
+// The prober against real server processes, on both backends. Nothing is measured by the clock:
+// where it matters that something is seen at once, the check interval is an hour, so that only the
+// sentinel can have brought it about. The pump's limit only keeps a broken build from hanging.
+#include "engine/checker/prober.hpp"
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/support/tiny_server.hpp"
+
+namespace ballast::checker {
+namespace {
+
+using test::Behaviour;
+using test::TinyServer;
+
+class Bench {
+ public:
+  explicit Bench(Backend backend, std::size_t max_streams = 0) {
+    LoopOptions options;
+    options.backend = backend;
+    options.max_streams = max_streams;
+    auto made = make_loop(options);
+    REQUIRE(made);
+    loop = std::move(*made);
+    ProberOptions prober_options;
+    prober_options.log = [this](std::string_view line) { log.emplace_back(line); };
+    prober = std::make_unique<Prober>(
+        *loop, prober_options,
+        [this](InstanceId id, const Verdict& verdict) {
+          verdicts[id].push_back(verdict);
+          if (on_verdict) on_verdict(id, verdict);
+        },
+        [this](InstanceId id, const CheckResult& result) { checks[id].push_back(result); });
+  }
+
+  void add(InstanceId id, const shm::Endpoint& endpoint, const CheckSettings& check,
+           Health known = Health::unknown) {
+    InstanceSettings instance;
+    instance.endpoint = endpoint;
+    instance.text = endpoint.to_text();
+    REQUIRE(prober->add(id, instance, check, known));
+  }
+
+  void until(const std::function<bool()>& done) {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!done()) {
+      REQUIRE_MESSAGE(std::chrono::steady_clock::now() < limit, "nothing happened for 30 s");
+      loop->run_once(std::chrono::milliseconds(20));
+    }
+  }
+
+  void until_verdicts(InstanceId id, std::size_t n) {
+    until([&] { return verdicts[id].size() >= n; });
+  }
+  void until_checks(InstanceId id, std::size_t n) {
+    until([&] { return checks[id].size() >= n; });
+  }
+
+  std::unique_ptr<Loop> loop;
+  std::unique_ptr<Prober> prober;
+  std::map<InstanceId, std::vector<Verdict>> verdicts;
+  std::map<InstanceId, std::vector<CheckResult>> checks;
+  std::function<void(InstanceId, const Verdict&)> on_verdict;
+  std::vector<std::string> log;
+};
+
+// Only a sentinel or a first check can bring anything about with these.
+CheckSettings hourly() {
+  CheckSettings check;
+  check.interval = std::chrono::hours(1);
+  check.fast_interval = std::chrono::hours(1);
+  check.timeout = std::chrono::seconds(20);
+  return check;
+}
+
+CheckSettings quick() {
+  CheckSettings check;
+  check.interval = Milliseconds(20);
+  check.fast_interval = Milliseconds(5);
+  check.timeout = std::chrono::seconds(20);
+  return check;
+}
+
+void on_each_backend(const std::function<void(Backend)>& body) {
+  SUBCASE("io_uring") {
+    LoopOptions options;
+    options.backend = Backend::io_uring;
+    const auto probe = make_loop(options);
+    if (!probe) {
+      MESSAGE("skipped: " << probe.error().to_text());
+      return;
+    }
+    body(Backend::io_uring);
+  }
+  SUBCASE("epoll") {
+    body(Backend::epoll);
+  }
+}
+
+TEST_CASE("the first check decides, then a killed server is seen without waiting") {
+  on_each_backend([](Backend backend) {
+    const auto endpoint = test::local_endpoint(test::free_port());
+    TinyServer server(Behaviour::good, {endpoint});
+    Bench bench(backend);
+    bench.add(7, endpoint, hourly());
+    bench.until_verdicts(7, 1);
+    CHECK(bench.verdicts[7][0].healthy);
+    CHECK(bench.verdicts[7][0].check.reason == Reason::passed);
+    CHECK(bench.verdicts[7][0].check.detail == 200);
+    CHECK(bench.prober->stats().kept == 1);
+
+    server.kill();
+    bench.until_verdicts(7, 2);
+    CHECK_FALSE(bench.verdicts[7][1].healthy);
+    CHECK(bench.verdicts[7][1].check.reason == Reason::connect_refused);
+    CHECK(bench.prober->stats().connections_lost == 1);
+    CHECK(bench.prober->stats().kept == 0);
+  });
+}
+
+TEST_CASE("a server that comes back is up after `rise` passes") {
+  on_each_backend([](Backend backend) {
+    const auto endpoint = test::local_endpoint(test::free_port());
+    auto server = std::make_unique<TinyServer>(Behaviour::good, std::vector{endpoint});
+    Bench bench(backend);
+    CheckSettings check = quick();
+    check.rise = 3;
+    bench.add(1, endpoint, check);
+    bench.until_verdicts(1, 1);
+    server->kill();
+    bench.until_verdicts(1, 2);
+    CHECK_FALSE(bench.verdicts[1][1].healthy);
+    server = std::make_unique<TinyServer>(Behaviour::good, std::vector{endpoint});
+    bench.until_verdicts(1, 3);
+    CHECK(bench.verdicts[1][2].healthy);
+    const auto& checks = bench.checks[1];
+    REQUIRE(checks.size() >= 4);
+    for (std::size_t i = checks.size() - 3; i < checks.size(); ++i)
+      CHECK(checks[i].passed());
+    CHECK_FALSE(checks[checks.size() - 4].passed());
+  });
+}
+
+void expect_no_flapping(Backend backend, Behaviour behaviour) {
+  const auto endpoint = test::local_endpoint(test::free_port());
+  TinyServer server(behaviour, {endpoint});
+  Bench bench(backend);
+  bench.add(1, endpoint, quick());
+  bench.until_checks(1, 30);
+  CHECK(bench.verdicts[1].size() == 1);
+  for (const CheckResult& check : bench.checks[1])
+    CHECK(check.passed());
+  CHECK(bench.prober->stats().connects >= 29);
+}
+
+TEST_CASE("a server that closes idle connections does not flap") {
+  on_each_backend([](Backend backend) { expect_no_flapping(backend, Behaviour::closes_after); });
+}
+
+TEST_CASE("a server that says 408 before it closes does not flap") {
+  on_each_backend([](Backend backend) { expect_no_flapping(backend, Behaviour::times_out_idle); });
+}
+
+TEST_CASE("checks brought forward by closed connections are limited") {
+  on_each_backend([](Backend backend) {
+    const auto endpoint = test::local_endpoint(test::free_port());
+    TinyServer server(Behaviour::closes_after, {endpoint});
+    const auto other = test::local_endpoint(test::free_port());
+    TinyServer marker(Behaviour::good, {other});
+    Bench bench(backend);
+    bench.add(1, endpoint, hourly());
+    bench.add(2, other, quick());
+    // The first check, and as many as the allowance gives; then nothing until the interval is over.
+    bench.until([&] { return bench.prober->stats().connections_lost >= 4; });
+    bench.until_checks(2, 20);
+    CHECK(bench.checks[1].size() == 1 + HealthMachine::kLossBurst);
+  });
+}
+
+TEST_CASE("polite closes and settings without keep-alive keep nothing") {
+  on_each_backend([](Backend backend) {
+    const auto polite = test::local_endpoint(test::free_port());
+    TinyServer server(Behaviour::closes_politely, {polite});
+    const auto good = test::local_endpoint(test::free_port());
+    TinyServer other(Behaviour::good, {good});
+    Bench bench(backend);
+    bench.add(1, polite, quick());
+    CheckSettings check = quick();
+    check.keep_alive = false;
+    bench.add(2, good, check);
+    bench.until_checks(1, 5);
+    bench.until_checks(2, 5);
+    CHECK(bench.prober->stats().kept == 0);
+    CHECK(bench.prober->stats().connections_lost == 0);
+    CHECK(bench.verdicts[1].size() == 1);
+    CHECK(bench.verdicts[2].size() == 1);
+  });
+}
+
+TEST_CASE("every bad answer has its reason, and none holds a check beyond its time") {
+  struct Expected {
+    Behaviour behaviour;
+    Reason reason;
+  };
+  on_each_backend([](Backend backend) {
+    const std::vector<Expected> all = {
+        {Behaviour::unhealthy, Reason::bad_status}, {Behaviour::hangs, Reason::timeout},
+        {Behaviour::half, Reason::timeout},         {Behaviour::half_and_closes, Reason::closed},
+        {Behaviour::garbage, Reason::bad_response}, {Behaviour::huge_headers, Reason::bad_response},
+        {Behaviour::drips, Reason::timeout},        {Behaviour::closes_at_once, Reason::closed},
+        {Behaviour::endless_body, Reason::passed},
+    };
+    Bench bench(backend);
+    std::vector<std::unique_ptr<TinyServer>> servers;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const auto endpoint = test::local_endpoint(test::free_port());
+      servers.push_back(std::make_unique<TinyServer>(all[i].behaviour, std::vector{endpoint}));
+      CheckSettings check = hourly();
+      // Long enough for an answer on a busy machine, where one is expected.
+      check.timeout = all[i].reason == Reason::timeout ? Milliseconds(150) : Milliseconds(10000);
+      bench.add(i, endpoint, check);
+    }
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      CAPTURE(i);
+      bench.until_verdicts(i, 1);
+      CHECK(bench.verdicts[i][0].healthy == (all[i].reason == Reason::passed));
+      const Reason reason = bench.verdicts[i][0].check.reason;
+      // Bytes of our request that the peer has not read when it closes turn the end into a reset.
+      const bool reset_instead = reason == Reason::reset && all[i].reason == Reason::closed;
+      CHECK((reason == all[i].reason || reset_instead));
+    }
+  });
+}
+
+TEST_CASE("a reset, a refusal and a missing route are told apart") {
+  on_each_backend([](Backend backend) {
+    const auto resetting = test::local_endpoint(test::free_port());
+    TinyServer server(Behaviour::resets_at_once, {resetting});
+    Bench bench(backend);
+    bench.add(1, resetting, hourly());
+    bench.add(2, test::local_endpoint(test::free_port()), hourly());
+    // No TCP to a broadcast address, whatever the routes of the machine.
+    bench.add(3, *shm::parse_endpoint("255.255.255.255:80"), hourly());
+    for (InstanceId id = 1; id <= 3; ++id)
+      bench.until_verdicts(id, 1);
+    CHECK(bench.verdicts[1][0].check.reason == Reason::reset);
+    CHECK(bench.verdicts[2][0].check.reason == Reason::connect_refused);
+    CHECK(bench.verdicts[3][0].check.reason == Reason::unreachable);
+  });
+}
+
+TEST_CASE("a timeout counts one by one, and a stopped server is down after `fall`") {
+  on_each_backend([](Backend backend) {
+    const auto endpoint = test::local_endpoint(test::free_port());
+    TinyServer server(Behaviour::good, {endpoint});
+    Bench bench(backend);
+    CheckSettings check = quick();
+    check.timeout = Milliseconds(100);
+    check.fall = 3;
+    bench.add(1, endpoint, check);
+    bench.until_verdicts(1, 1);
+    server.pause();
+    bench.until_verdicts(1, 2);
+    CHECK_FALSE(bench.verdicts[1][1].healthy);
+    const auto& checks = bench.checks[1];
+    REQUIRE(checks.size() >= 3);
+    for (std::size_t i = checks.size() - 3; i < checks.size(); ++i) {
+      CHECK(checks[i].reason == Reason::timeout);
+    }
+    server.resume();
+    bench.until_verdicts(1, 3);
+    CHECK(bench.verdicts[1][2].healthy);
+  });
+}
+
+TEST_CASE("TCP: connects, sees refusals, and watches a connection only when asked to") {
+  on_each_backend([](Backend backend) {
+    const auto plain = test::local_endpoint(test::free_port());
+    const auto watched = test::local_endpoint(test::free_port());
+    TinyServer server(Behaviour::banner, {plain, watched});
+    Bench bench(backend);
+    CheckSettings check = quick();
+    check.kind = CheckKind::tcp;
+    bench.add(1, plain, check);
+    bench.until_checks(1, 5);
+    CHECK(bench.prober->stats().kept == 0);
+
+    CheckSettings hour = hourly();
+    hour.kind = CheckKind::tcp;
+    hour.tcp_sentinel = true;
+    bench.add(2, watched, hour);
+    bench.until_verdicts(2, 1);
+    CHECK(bench.verdicts[2][0].healthy);
+    CHECK(bench.prober->stats().kept == 1);
+    server.kill();
+    bench.until_verdicts(2, 2);
+    CHECK(bench.verdicts[2][1].check.reason == Reason::connect_refused);
+    bench.until_verdicts(1, 2);
+    CHECK(bench.verdicts[1][1].check.reason == Reason::connect_refused);
+  });
+}
+
+TEST_CASE("TCP sentinel: a check replaces the connection that is watched") {
+  on_each_backend([](Backend backend) {
+    const auto endpoint = test::local_endpoint(test::free_port());
+    TinyServer server(Behaviour::banner, {endpoint});
+    Bench bench(backend);
+    CheckSettings check = quick();
+    check.kind = CheckKind::tcp;
+    check.tcp_sentinel = true;
+    bench.add(1, endpoint, check);
+    bench.until_checks(1, 10);
+    CHECK(bench.prober->stats().kept == 1);
+    CHECK(bench.verdicts[1].size() == 1);
+    CHECK(bench.loop->open_streams() <= 3);
+  });
+}
+
+TEST_CASE("IPv6") {
+  on_each_backend([](Backend backend) {
+    const auto endpoint =
+        test::local_endpoint(test::free_port(shm::Family::ipv6), shm::Family::ipv6);
+    TinyServer server(Behaviour::good, {endpoint});
+    Bench bench(backend);
+    bench.add(1, endpoint, hourly());
+    bench.until_verdicts(1, 1);
+    CHECK(bench.verdicts[1][0].healthy);
+    server.kill();
+    bench.until_verdicts(1, 2);
+    CHECK_FALSE(bench.verdicts[1][1].healthy);
+  });
+}
+
+TEST_CASE("adopted health: a passing server changes nothing, a dead one needs `fall`") {
+  on_each_backend([](Backend backend) {
+    const auto endpoint = test::local_endpoint(test::free_port());
+    TinyServer server(Behaviour::good, {endpoint});
+    Bench bench(backend);
+    bench.add(1, endpoint, quick(), Health::up);
+    bench.add(2, endpoint, quick(), Health::down);
+    bench.add(3, test::local_endpoint(test::free_port()), quick(), Health::up);
+    bench.add(4, test::local_endpoint(test::free_port()), quick(), Health::down);
+    bench.until_checks(1, 5);
+    bench.until_checks(4, 5);
+    bench.until_verdicts(2, 1);
+    bench.until_verdicts(3, 1);
+    CHECK(bench.verdicts[1].empty());
+    CHECK(bench.verdicts[4].empty());
+    CHECK(bench.verdicts[2][0].healthy);
+    CHECK_FALSE(bench.verdicts[3][0].healthy);
+    CHECK(bench.checks[2][0].passed());
+    CHECK(bench.checks[2].size() >= 2);
+    CHECK(bench.checks[3].size() >= 3);
+  });
+}
+
+TEST_CASE("removal at any moment is safe, also from within a verdict") {
+  on_each_backend([](Backend backend) {
+    const auto good = test::local_endpoint(test::free_port());
+    const auto hanging = test::local_endpoint(test::free_port());
+    TinyServer server(Behaviour::good, {good});
+    TinyServer other(Behaviour::hangs, {hanging});
+    Bench bench(backend);
+    bench.add(1, good, hourly());
+    bench.add(2, hanging, hourly());
+    bench.add(3, test::local_endpoint(test::free_port()), hourly());
+    CHECK(bench.prober->remove(3));  // before its first check
+    CHECK_FALSE(bench.prober->remove(3));
+    bench.on_verdict = [&](InstanceId id, const Verdict&) {
+      CHECK(bench.prober->remove(id));
+      CHECK(bench.prober->stats().targets == 1);
+    };
+    bench.until_verdicts(1, 1);
+    CHECK(bench.prober->remove(2));  // in the middle of its check
+    CHECK(bench.prober->stats().targets == 0);
+    CHECK(bench.prober->stats().kept == 0);
+    bench.until([&] { return bench.loop->open_streams() == 0; });
+
+    // Added and removed over and over with everything in flight.
+    bench.on_verdict = nullptr;
+    for (int round = 0; round < 200; ++round) {
+      bench.add(10, good, hourly());
+      bench.add(11, hanging, hourly());
+      for (int turn = 0; turn < round % 5; ++turn)
+        bench.loop->run_once({});
+      CHECK(bench.prober->remove(10));
+      CHECK(bench.prober->remove(11));
+    }
+    bench.until([&] { return bench.loop->open_streams() == 0; });
+    CHECK(bench.verdicts[11].empty());
+  });
+}
+
+TEST_CASE("an update moves the check to the new address and keeps the health") {
+  on_each_backend([](Backend backend) {
+    const auto first = test::local_endpoint(test::free_port());
+    const auto second = test::local_endpoint(test::free_port());
+    TinyServer one(Behaviour::good, {first});
+    TinyServer two(Behaviour::unhealthy, {second});
+    Bench bench(backend);
+    bench.add(1, first, quick());
+    bench.until_verdicts(1, 1);
+    InstanceSettings instance;
+    instance.endpoint = second;
+    CHECK(bench.prober->update(1, instance, quick()));
+    CHECK_FALSE(bench.prober->update(2, instance, quick()));
+    bench.until_verdicts(1, 2);
+    CHECK(bench.verdicts[1][1].check.reason == Reason::bad_status);
+    CHECK(bench.verdicts[1][1].check.detail == 503);
+  });
+}
+
+TEST_CASE("200 instances die at once, and every one is seen") {
+  on_each_backend([](Backend backend) {
+    std::vector<shm::Endpoint> endpoints;
+    shm::Endpoint endpoint = test::local_endpoint(test::free_port());
+    for (std::uint8_t i = 0; i < 200; ++i) {
+      endpoint.address[1] = 1;
+      endpoint.address[3] = static_cast<std::uint8_t>(i + 1);
+      endpoints.push_back(endpoint);
+    }
+    TinyServer server(Behaviour::good, endpoints);
+    Bench bench(backend);
+    for (std::size_t i = 0; i < endpoints.size(); ++i)
+      bench.add(i, endpoints[i], hourly());
+    for (std::size_t i = 0; i < endpoints.size(); ++i)
+      bench.until_verdicts(i, 1);
+    CHECK(bench.prober->stats().kept == 200);
+    server.kill();
+    for (std::size_t i = 0; i < endpoints.size(); ++i) {
+      bench.until_verdicts(i, 2);
+      CHECK_FALSE(bench.verdicts[i][1].healthy);
+    }
+  });
+}
+
+TEST_CASE("more instances than streams: all are checked, part of them are watched") {
+  on_each_backend([](Backend backend) {
+    std::vector<shm::Endpoint> endpoints;
+    shm::Endpoint endpoint = test::local_endpoint(test::free_port());
+    for (std::uint8_t i = 0; i < 100; ++i) {
+      endpoint.address[3] = static_cast<std::uint8_t>(i + 1);
+      endpoints.push_back(endpoint);
+    }
+    TinyServer server(Behaviour::good, endpoints);
+    Bench bench(backend, 20);
+    for (std::size_t i = 0; i < endpoints.size(); ++i)
+      bench.add(i, endpoints[i], quick());
+    for (std::size_t i = 0; i < endpoints.size(); ++i)
+      bench.until_checks(i, 3);
+    for (std::size_t i = 0; i < endpoints.size(); ++i) {
+      CHECK(bench.verdicts[i].size() == 1);
+      for (const CheckResult& check : bench.checks[i])
+        CHECK(check.passed());
+    }
+    CHECK(bench.prober->stats().kept <= 15);
+    CHECK(bench.loop->open_streams() <= 20);
+  });
+}
+
+}  // namespace
+}  // namespace ballast::checker
