@@ -233,3 +233,19 @@ TEST_CASE("settings beyond the limits are refused and leave the table as it was"
   CHECK(slots_in_use(publisher, 0) == std::set<std::uint16_t>{0, 1, 2});
   CHECK(shm::list_segments(dir.path()) == std::vector<std::uint64_t>{1});
 }
+
+TEST_CASE("each tick is one heartbeat, and growth does not set it back") {
+  const tests::TempDir dir;
+  const Settings small = settings_of({service_of("a", 0, 3)});
+  Publisher publisher = open_publisher(dir.path(), small);
+  REQUIRE(publisher.apply(small));
+  const auto heartbeat = [&] { return publisher.segment().table.header->heartbeat.load(); };
+  publisher.tick();
+  publisher.tick();
+  CHECK(heartbeat() == 2);
+  REQUIRE(publisher.apply(settings_of({service_of("a", 0, 100)})));
+  CHECK(publisher.segment_id() == 2);
+  CHECK(heartbeat() == 2);
+  publisher.tick();
+  CHECK(heartbeat() == 3);
+}
