@@ -1,0 +1,286 @@
+// The C API over Handle: checks what comes from outside, and turns failures into a status and a
+// line of text. Nothing here is on a pick's path but a few comparisons.
+#include "engine/ballast.h"
+
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "engine/handle.hpp"
+#include "engine/hash.hpp"
+#include "shm/endpoint.hpp"
+#include "shm/paths.hpp"
+
+struct ballast_handle final {
+  std::unique_ptr<ballast::engine::Handle> handle;
+};
+
+namespace {
+
+using ballast::engine::Handle;
+using ballast::shm::ErrorKind;
+
+constexpr std::size_t kOptionsSize = sizeof(ballast_options_t);
+constexpr std::size_t kPickSize = sizeof(ballast_pick_t);
+constexpr std::size_t kPickOptionsSize = sizeof(ballast_pick_options_t);
+constexpr std::size_t kInfoSize = sizeof(ballast_info_t);
+// ABI 1, for ever: newer releases add behind the end.
+static_assert(kOptionsSize == 24 && kPickSize == 64 && kPickOptionsSize == 24 && kInfoSize == 56);
+
+thread_local char last_error[512] = "no error";
+
+ballast_status_t fail(ballast_status_t status, const char* text) noexcept {
+  std::snprintf(last_error, sizeof last_error, "%s", text);
+  return status;
+}
+
+ballast_status_t fail(const ballast::shm::Error& error) {
+  ballast_status_t status = BALLAST_SYSTEM_ERROR;
+  switch (error.kind) {
+    case ErrorKind::not_found:
+      status = BALLAST_NOT_FOUND;
+      break;
+    case ErrorKind::corrupt:
+      status = BALLAST_CORRUPT;
+      break;
+    case ErrorKind::incompatible:
+      status = BALLAST_INCOMPATIBLE;
+      break;
+    case ErrorKind::invalid:
+      status = BALLAST_INVALID_ARGUMENT;
+      break;
+    case ErrorKind::system:
+    case ErrorKind::busy:
+    case ErrorKind::full:
+      break;
+  }
+  return fail(status, error.to_text().c_str());
+}
+
+// Runs what may allocate and so may throw; no exception leaves the library.
+template <class Call>
+ballast_status_t guarded(Call&& call) noexcept {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return fail(BALLAST_SYSTEM_ERROR, "out of memory");
+  } catch (const std::exception& e) {
+    return fail(BALLAST_SYSTEM_ERROR, e.what());
+  }
+}
+
+// A struct of options from a program of another release: not shorter than the first release's, and
+// what lies behind the part known here must be zero, or it would be ignored in silence.
+template <class Struct>
+bool acceptable(const Struct& options) noexcept {
+  if (options.size < sizeof(Struct) || options.size > 4096) return false;
+  const auto* bytes = reinterpret_cast<const unsigned char*>(&options);
+  for (std::size_t i = sizeof(Struct); i < options.size; ++i) {
+    if (bytes[i] != 0) return false;
+  }
+  return true;
+}
+
+ballast::shm::Endpoint endpoint_of(const ballast_pick_t& pick) noexcept {
+  ballast::shm::Endpoint endpoint;
+  if (pick.family != 4 && pick.family != 6) return endpoint;
+  endpoint.family = static_cast<ballast::shm::Family>(pick.family);
+  endpoint.port = pick.port;
+  std::memcpy(endpoint.address.data(), pick.address, sizeof pick.address);
+  return endpoint;
+}
+
+[[gnu::noinline, gnu::cold]] ballast_status_t pick_with_options(
+    ballast_t& self, ballast_service_t service, const void* key, std::size_t length,
+    const ballast_pick_options_t& options, ballast_pick_t& out) noexcept {
+  if (!acceptable(options) || options.tried_count > BALLAST_MAX_TRIED ||
+      (options.tried_count != 0 && options.tried == nullptr)) {
+    return BALLAST_INVALID_ARGUMENT;
+  }
+  for (std::size_t i = 0; i < options.tried_count; ++i) {
+    if (options.tried[i] == nullptr || options.tried[i]->size < kPickSize)
+      return BALLAST_INVALID_ARGUMENT;
+  }
+  if (options.tried_count == 0) return self.handle->pick(service, key, length, out);
+  return self.handle->pick_excluding(service, key, length, {options.tried, options.tried_count},
+                                     out);
+}
+
+}  // namespace
+
+extern "C" {
+
+unsigned ballast_abi(void) {
+  return BALLAST_ABI;
+}
+
+ballast_status_t ballast_attach(const ballast_options_t* options, ballast_t** out) {
+  if (out == nullptr) return fail(BALLAST_INVALID_ARGUMENT, "ballast_attach: `out` is NULL");
+  *out = nullptr;
+  if (options != nullptr && !acceptable(*options)) {
+    return fail(BALLAST_INVALID_ARGUMENT,
+                "ballast_attach: set options.size to sizeof(ballast_options_t); fields that this "
+                "library does not know must be zero");
+  }
+  return guarded([&] {
+    std::string directory;
+    if (options != nullptr && options->directory != nullptr) directory = options->directory;
+    if (directory.empty()) {
+      const bool named = options != nullptr && options->name_space != nullptr;
+      directory = ballast::shm::default_directory(named ? options->name_space
+                                                        : ballast::shm::kDefaultNamespace);
+    }
+    auto handle = Handle::attach(std::move(directory));
+    if (!handle) return fail(handle.error());
+    *out = new ballast_handle{std::move(*handle)};
+    return BALLAST_OK;
+  });
+}
+
+void ballast_detach(ballast_t* handle) {
+  delete handle;
+}
+
+ballast_status_t ballast_find_service(ballast_t* handle, const char* name, ballast_service_t* out) {
+  if (out != nullptr) *out = UINT32_MAX;
+  if (handle == nullptr) return BALLAST_NOT_ATTACHED;
+  if (out == nullptr || name == nullptr)
+    return fail(BALLAST_INVALID_ARGUMENT, "ballast_find_service: NULL");
+  const std::size_t length = ::strnlen(name, ballast::shm::kServiceNameBytes);
+  if (length == 0 || length == ballast::shm::kServiceNameBytes)
+    return fail(BALLAST_INVALID_ARGUMENT, "ballast_find_service: a name has 1 to 63 bytes");
+  return guarded([&] {
+    const ballast_status_t status = handle->handle->find_service({name, length}, *out);
+    if (status == BALLAST_OK || status == BALLAST_SERVICE_UNKNOWN) return status;
+    return fail(status, ballast_status_text(status));
+  });
+}
+
+ballast_status_t ballast_pick(ballast_t* handle, ballast_service_t service, const void* key,
+                              size_t length, const ballast_pick_options_t* options,
+                              ballast_pick_t* out) {
+  if (out == nullptr || out->size < kPickSize) [[unlikely]]
+    return BALLAST_INVALID_ARGUMENT;
+  if (handle == nullptr || (key == nullptr && length != 0)) [[unlikely]] {
+    out->reported = 1;
+    return handle == nullptr ? BALLAST_NOT_ATTACHED : BALLAST_INVALID_ARGUMENT;
+  }
+  if (options == nullptr) [[likely]]
+    return handle->handle->pick(service, key, length, *out);
+  out->reported = 1;
+  return pick_with_options(*handle, service, key, length, *options, *out);
+}
+
+ballast_status_t ballast_report(ballast_t* handle, ballast_pick_t* pick, ballast_outcome_t outcome,
+                                uint64_t latency_us) {
+  if (handle == nullptr) [[unlikely]]
+    return BALLAST_NOT_ATTACHED;
+  if (pick == nullptr || pick->size < kPickSize) [[unlikely]]
+    return BALLAST_INVALID_ARGUMENT;
+  return handle->handle->report(*pick, outcome, latency_us);
+}
+
+ballast_status_t ballast_abandon(ballast_t* handle, ballast_pick_t* pick) {
+  return ballast_report(handle, pick, BALLAST_ABANDONED, BALLAST_NO_LATENCY);
+}
+
+ballast_status_t ballast_pick_sockaddr(const ballast_pick_t* pick, struct sockaddr_storage* out,
+                                       socklen_t* length) {
+  if (pick == nullptr || pick->size < kPickSize || out == nullptr || length == nullptr)
+    return BALLAST_INVALID_ARGUMENT;
+  *length = endpoint_of(*pick).to_sockaddr(*out);
+  return *length == 0 ? BALLAST_INVALID_ARGUMENT : BALLAST_OK;
+}
+
+size_t ballast_format_address(const ballast_pick_t* pick, char* buffer, size_t size) {
+  if (buffer != nullptr && size != 0) buffer[0] = '\0';
+  if (pick == nullptr || pick->size < kPickSize) return 0;
+  try {
+    const std::string text = endpoint_of(*pick).to_text();
+    if (buffer != nullptr && size != 0) std::snprintf(buffer, size, "%s", text.c_str());
+    return text.size();
+  } catch (const std::bad_alloc&) {
+    return 0;
+  }
+}
+
+uint64_t ballast_key_hash(const void* key, size_t length) {
+  return ballast::engine::key_hash(key, length);
+}
+
+uint64_t ballast_epoch(ballast_t* handle, ballast_service_t service) {
+  return handle == nullptr ? 0 : handle->handle->epoch(service);
+}
+
+ballast_status_t ballast_info(ballast_t* handle, ballast_info_t* out) {
+  if (out == nullptr || out->size < kInfoSize) return BALLAST_INVALID_ARGUMENT;
+  if (handle == nullptr) return BALLAST_NOT_ATTACHED;
+  handle->handle->describe(*out);
+  return BALLAST_OK;
+}
+
+const char* ballast_warning(ballast_t* handle) {
+  return handle == nullptr ? nullptr : handle->handle->warning();
+}
+
+const char* ballast_last_error(void) {
+  return last_error;
+}
+
+const char* ballast_status_text(ballast_status_t status) {
+  switch (status) {
+    case BALLAST_OK:
+      return "ok";
+    case BALLAST_NO_INSTANCE:
+      return "no instance can be used: all are down or excluded";
+    case BALLAST_SERVICE_UNKNOWN:
+      return "no service of that name is published";
+    case BALLAST_STALE:
+      return "the table is being replaced faster than it can be read; pick again";
+    case BALLAST_NOT_ATTACHED:
+      return "not attached";
+    case BALLAST_INVALID_ARGUMENT:
+      return "invalid argument";
+    case BALLAST_WRONG_HANDLE:
+      return "the pick belongs to another handle, or to the process before fork()";
+    case BALLAST_ALREADY_REPORTED:
+      return "the pick has been reported already, or never succeeded";
+    case BALLAST_SYSTEM_ERROR:
+      return "the system refused";
+    case BALLAST_NOT_FOUND:
+      return "nothing is published there; start ballastd";
+    case BALLAST_CORRUPT:
+      return "the shared files are damaged; stop ballastd, remove its directory, start it again";
+    case BALLAST_INCOMPATIBLE:
+      return "the shared files are of another version, byte order or boot";
+  }
+  return "unknown";
+}
+
+const char* ballast_outcome_text(ballast_outcome_t outcome) {
+  switch (outcome) {
+    case BALLAST_SUCCESS:
+      return "success";
+    case BALLAST_CONNECT_FAILURE:
+      return "connect_failure";
+    case BALLAST_TIMEOUT:
+      return "timeout";
+    case BALLAST_RESET:
+      return "reset";
+    case BALLAST_SERVER_ERROR:
+      return "server_error";
+    case BALLAST_OVERLOAD:
+      return "overload";
+    case BALLAST_CANCELLED:
+      return "cancelled";
+    case BALLAST_ABANDONED:
+      return "abandoned";
+  }
+  return "unknown";
+}
+
+}  // extern "C"

@@ -1,0 +1,410 @@
+// Attaching, moving to another segment, and every pick that does not go straight.
+#include "engine/handle.hpp"
+
+#include <pthread.h>
+
+#include <array>
+#include <mutex>
+#include <new>
+
+#include "engine/ketama.hpp"
+#include "shm/mapped_file.hpp"
+#include "shm/paths.hpp"
+#include "shm/views.hpp"
+
+namespace ballast::engine {
+
+namespace {
+
+// All handles of this process, for the fork handler. Whatever moves or frees what that handler
+// touches holds the mutex, so a child never starts with half of it.
+struct Registry {
+  std::mutex mutex;
+  std::vector<Handle*> handles;
+};
+
+Registry& registry() {
+  static auto* const all = new Registry;  // never freed: threads may outlive static destructors
+  return *all;
+}
+
+void before_fork() {
+  registry().mutex.lock();
+}
+void after_fork_in_parent() {
+  registry().mutex.unlock();
+}
+void after_fork_in_child() {
+  for (Handle* handle : registry().handles)
+    handle->after_fork_in_child();
+  registry().mutex.unlock();
+}
+
+void watch_forks() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    static_cast<void>(registry());
+    ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  });
+}
+
+bool has_name(const shm::ServiceRecord& record, std::string_view name) noexcept {
+  char text[shm::kServiceNameBytes] = {};
+  name.copy(text, sizeof text - 1);
+  for (std::size_t i = 0; i < shm::kServiceNameBytes / 8; ++i) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text + 8 * i, 8);
+    if (shm::get(record.name[i]) != word) return false;
+  }
+  return true;
+}
+
+bool is_live(const shm::ServiceRecord& record) noexcept {
+  return shm::unpack_identity(shm::get(record.identity)).phase == shm::Phase::live;
+}
+
+std::uint64_t in_flight(const shm::Row& row) noexcept {
+  std::uint64_t sum = 0;
+  for (const shm::CounterRecord& record : row.counters())
+    sum += static_cast<std::uint64_t>(shm::read_in_flight(record.values));
+  return sum;
+}
+
+}  // namespace
+
+shm::Result<std::unique_ptr<Handle>> Handle::attach(std::string directory) {
+  watch_forks();
+  std::unique_ptr<Handle> handle(new Handle(std::move(directory)));
+  if (const shm::Status entered = handle->enter_active_segment(); !entered) return entered.error();
+  Registry& all = registry();
+  const std::lock_guard lock(all.mutex);
+  all.handles.push_back(handle.get());
+  return handle;
+}
+
+Handle::~Handle() {
+  Registry& all = registry();
+  const std::lock_guard lock(all.mutex);
+  std::erase(all.handles, this);
+}
+
+void Handle::after_fork_in_child() noexcept {
+  for (Service& service : services_) {
+    service.view.poison();
+    service.tickets.drop();  // the parent will use them
+  }
+  if (row_) row_->forget();
+  for (const auto& retired : retired_)
+    retired->row.forget();
+  counters_ = nullptr;
+  counted_slots_ = 0;
+  row_index_ = BALLAST_NO_ROW;
+  row_incarnation_ = 0;
+  forked_ = true;
+}
+
+// Opens whatever segment the locator names, and leaves the one before, or keeps it while picks are
+// in flight there.
+shm::Status Handle::enter_active_segment() {
+  const auto file = shm::MappedFile::open(shm::locator_path(directory_),
+                                          shm::MappedFile::Access::read_only, false);
+  if (!file) {
+    shm::Error error = file.error();
+    if (error.kind == shm::ErrorKind::not_found)
+      error.detail = "no checker has run here; start ballastd, or set the directory it uses";
+    return error;
+  }
+  const auto locator = shm::open_locator(*file, shm::BootCheck::required);
+  if (!locator) return locator.error();
+  // [mm:growth] pairs with Lease::set_active_segment: what is named is whole.
+  const std::uint64_t id = (*locator)->active_segment.load(std::memory_order_acquire);
+  if (id == 0) {
+    return shm::Error{shm::ErrorKind::not_found, 0, "attach to", directory_,
+                      "the checker has not published yet; start ballastd, or try again"};
+  }
+  if (segment_ && id == segment_id_) {
+    return shm::Error{shm::ErrorKind::not_found, 0, "leave segment", std::to_string(id),
+                      "it is superseded, but the locator names no other yet"};
+  }
+  auto opened = shm::WorkerSegment::open(directory_, id);
+  if (!opened) return opened.error();
+  const std::lock_guard lock(registry().mutex);
+  retire_row();
+  adopt(std::move(*opened));
+  return shm::Done{};
+}
+
+void Handle::adopt(shm::WorkerSegment segment) {
+  segment_.emplace(std::move(segment));
+  segment_id_ = segment_->id;
+  instances_ = segment_->table.instances.data();
+  frozen_ = false;
+  segment_warning_.clear();
+  for (Service& service : services_)
+    service.tickets.drop();
+  try_claim();
+  forget_generations();
+}
+
+// Keeps the segment that is being left if picks are in flight in it, else gives its row back.
+void Handle::retire_row() {
+  if (!row_) return;
+  const std::uint64_t count = in_flight(*row_);
+  if (count != 0) {
+    retired_.reserve(kMaxRetired);
+    if (retired_.size() == kMaxRetired) retired_.erase(retired_.begin());
+    retired_.push_back(
+        std::make_unique<Retired>(Retired{std::move(*segment_), std::move(*row_), count}));
+  }
+  set_row(std::nullopt);
+}
+
+void Handle::set_row(std::optional<shm::Row> row) noexcept {
+  row_ = std::move(row);
+  counters_ = row_ ? row_->counters().data() : nullptr;
+  counted_slots_ = row_ ? std::min(row_->counters().size(), segment_->table.instances.size()) : 0;
+  row_index_ = row_ ? row_->index() : BALLAST_NO_ROW;
+  row_incarnation_ = row_ ? row_->incarnation() : 0;
+}
+
+// Picks without a row work but are counted nowhere.
+void Handle::try_claim() {
+  retry_in_ = kRetryEveryPicks;
+  auto row = shm::Row::claim(segment_->workers, segment_->workers_file.path());
+  if (row) {
+    set_row(std::move(*row));
+    row_warning_.clear();
+  } else {
+    set_row(std::nullopt);
+    row_warning_ = "picks are not counted: " + row.error().to_text();
+  }
+}
+
+void Handle::forget_generations() noexcept {
+  for (Service& service : services_)
+    service.view.poison();
+}
+
+// What a handle that is not in order does about it, now and then.
+void Handle::attend() {
+  if (forked_) {
+    const std::lock_guard lock(registry().mutex);
+    forked_ = false;
+    retired_.clear();  // their rows are the parent's
+    try_claim();
+    forget_generations();
+    return;
+  }
+  if (counters_ != nullptr && !frozen_) return;
+  if (retry_in_ > 0) {
+    --retry_in_;
+    return;
+  }
+  retry_in_ = kRetryEveryPicks;
+  if (frozen_) {
+    if (const shm::Status moved = enter_active_segment(); !moved)
+      segment_warning_ = "picking from a superseded table: " + moved.error().to_text();
+  } else {
+    const std::lock_guard lock(registry().mutex);
+    try_claim();
+    forget_generations();
+  }
+}
+
+// Moves to the segment that replaced this one. False: it cannot be opened yet, go on with this one.
+bool Handle::note_superseded() {
+  if (frozen_) return false;
+  if (const shm::Status moved = enter_active_segment(); !moved) {
+    frozen_ = true;
+    retry_in_ = kRetryEveryPicks;
+    segment_warning_ = "picking from a superseded table: " + moved.error().to_text();
+    forget_generations();  // so that all services go the long way, which tries again
+    return false;
+  }
+  return true;
+}
+
+// The record that holds the service's name, first where it was last seen; null if there is none.
+const shm::ServiceRecord* Handle::locate(Service& service) const {
+  const auto records = segment_->table.services;
+  const auto matches = [&](const shm::ServiceRecord& record) {
+    return is_live(record) && has_name(record, service.name);
+  };
+  if (service.index < records.size() && matches(records[service.index]))
+    return &records[service.index];
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (!matches(records[i])) continue;
+    service.index = static_cast<std::uint32_t>(i);
+    service.tickets.drop();
+    return &records[i];
+  }
+  return nullptr;
+}
+
+ballast_status_t Handle::refresh(Service& service) {
+  for (unsigned attempt = 0; attempt < kMaxRefreshes; ++attempt) {
+    service.view.poison();
+    const shm::ServiceRecord* record = locate(service);
+    if (record == nullptr) {
+      // It may be in the segment that replaced this one.
+      const bool superseded = shm::get(segment_->table.header->superseded_by) != 0;
+      if (superseded && note_superseded()) continue;
+      return BALLAST_SERVICE_UNKNOWN;
+    }
+    const std::uint64_t entered = shm::enter(record->root);
+    // Looked at again behind root: another tenant of this record would have moved root first.
+    if (!is_live(*record) || !has_name(*record, service.name)) continue;
+    if (shm::is_superseded(entered) && note_superseded()) continue;
+    const bool readable = read_generation(segment_->table, *record, entered, service.view);
+    if (!shm::unchanged(record->root, entered)) continue;
+    if (!readable || service.index >= segment_->workers.tickets.size()) {
+      service.view.poison();
+      return BALLAST_CORRUPT;
+    }
+    if (counters_ != nullptr && !frozen_) service.view.arm();
+    return BALLAST_OK;
+  }
+  service.view.poison();
+  return BALLAST_STALE;
+}
+
+ballast_status_t Handle::find_service(std::string_view name, ballast_service_t& out) {
+  if (forked_) attend();
+  for (std::size_t i = 0; i < services_.size(); ++i) {
+    if (services_[i].name != name) continue;
+    out = static_cast<ballast_service_t>(i);
+    return services_[i].view.entered == kNeverEntered ? refresh(services_[i]) : BALLAST_OK;
+  }
+  if (services_.size() == kMaxServicesPerHandle) return BALLAST_INVALID_ARGUMENT;
+  {
+    const std::lock_guard lock(registry().mutex);
+    services_.emplace_back();
+    services_.back().name = name;
+    service_data_ = services_.data();
+    service_count_ = services_.size();
+  }
+  out = static_cast<ballast_service_t>(services_.size() - 1);
+  return refresh(services_.back());
+}
+
+// Picks of a segment that this handle has left name slots of that one: those are found here by
+// address.
+std::size_t Handle::resolve_excluded(const Service& service,
+                                     std::span<const ballast_pick_t* const> tried,
+                                     std::span<Excluded> out) const noexcept {
+  std::size_t count = 0;
+  const GenerationView& view = service.view;
+  for (const ballast_pick_t* pick : tried) {
+    if (pick->segment == segment_id_) {
+      out[count++] = {pick->slot, pick->incarnation};
+      continue;
+    }
+    for (std::uint64_t i = 0; i < view.member_count; ++i) {
+      const std::uint32_t slot = shm::get(view.members[i]);
+      if (slot >= view.slot_count) continue;
+      ballast_pick_t here{};
+      read_address(slot, here);
+      if (here.port != pick->port || here.family != pick->family ||
+          std::memcmp(here.address, pick->address, sizeof here.address) != 0) {
+        continue;
+      }
+      out[count++] = {slot, shm::incarnation_of(shm::get(view.states[slot]))};
+      break;
+    }
+  }
+  return count;
+}
+
+ballast_status_t Handle::pick_excluding(ballast_service_t service, const void* key,
+                                        std::size_t length,
+                                        std::span<const ballast_pick_t* const> tried,
+                                        ballast_pick_t& out) noexcept {
+  if (service >= services_.size()) return BALLAST_INVALID_ARGUMENT;
+  return pick_slow(services_[service], key, length, tried, out);
+}
+
+ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_t length,
+                                   std::span<const ballast_pick_t* const> tried,
+                                   ballast_pick_t& out) noexcept try {
+  out.reported = 1;
+  if (forked_ || frozen_ || counters_ == nullptr) attend();
+  GenerationView& view = service.view;
+  for (unsigned attempt = 0; attempt < kMaxRefreshes; ++attempt) {
+    if (view.kind == shm::LookupKind::none) {
+      if (const ballast_status_t status = refresh(service); status != BALLAST_OK) return status;
+    }
+    std::array<Excluded, BALLAST_MAX_TRIED> excluded;
+    const std::size_t excluded_count = resolve_excluded(service, tried, excluded);
+    const std::uint64_t hash = view.kind == shm::LookupKind::ring
+                                   ? ketama_hash({static_cast<const char*>(key), length})
+                                   : key_hash(key, length);
+    const Choice choice =
+        choose(view, hash, &segment_->workers.tickets[service.index].next, service.tickets,
+               std::span<const Excluded>(excluded.data(), excluded_count),
+               [&](std::uint32_t slot) { read_address(slot, out); });
+    switch (choice.verdict) {
+      case Verdict::ok:
+        fill(choice, view, out);
+        if (counters_ != nullptr) shm::count_started(counters_[choice.slot].values[shm::kStarted]);
+        return BALLAST_OK;
+      case Verdict::no_instance:
+        return BALLAST_NO_INSTANCE;
+      case Verdict::changed:
+      case Verdict::long_way:
+        view.poison();
+        break;
+    }
+  }
+  return BALLAST_STALE;
+} catch (...) {  // out of memory while opening another segment or taking a row
+  return BALLAST_SYSTEM_ERROR;
+}
+
+ballast_status_t Handle::report_slow(ballast_pick_t& pick, ballast_outcome_t outcome,
+                                     std::uint64_t latency_us) noexcept {
+  if (pick.row == BALLAST_NO_ROW) {  // made while there was no row: counted nowhere
+    pick.reported = 1;
+    return BALLAST_OK;
+  }
+  for (auto it = retired_.begin(); it != retired_.end(); ++it) {
+    Retired& retired = **it;
+    const auto counters = retired.row.counters();
+    if (pick.segment != retired.segment.id || pick.row != retired.row.index() ||
+        pick.row_incarnation != retired.row.incarnation() || pick.slot >= counters.size()) {
+      continue;
+    }
+    pick.reported = 1;
+    count_report(counters[pick.slot], outcome, latency_us);
+    if (--retired.in_flight == 0) {
+      const std::lock_guard lock(registry().mutex);
+      retired_.erase(it);
+    }
+    return BALLAST_OK;
+  }
+  return BALLAST_WRONG_HANDLE;
+}
+
+std::uint64_t Handle::epoch(ballast_service_t service) {
+  if (service >= services_.size()) return 0;
+  const shm::ServiceRecord* record = locate(services_[service]);
+  return record == nullptr ? 0 : shm::epoch_of(shm::enter(record->root));
+}
+
+void Handle::describe(ballast_info_t& out) const noexcept {
+  constexpr auto relaxed = std::memory_order_relaxed;  // for people
+  const shm::FileHeader& header = *segment_->table.header;
+  out.segment = segment_id_;
+  out.row = row_index_;
+  out.superseded = frozen_ ? 1 : 0;
+  out.heartbeat = header.heartbeat.load(relaxed);
+  out.heartbeat_ns = header.heartbeat_ns.load(relaxed);
+  out.checker_pid = header.checker_pid.load(relaxed);
+  out.checker_term = header.checker_term.load(relaxed);
+}
+
+const char* Handle::warning() const noexcept {
+  if (!segment_warning_.empty()) return segment_warning_.c_str();
+  return row_warning_.empty() ? nullptr : row_warning_.c_str();
+}
+
+}  // namespace ballast::engine

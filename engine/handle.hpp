@@ -1,0 +1,202 @@
+// One worker thread's attachment: the mapped segment, its row of counters, and a view of each
+// service it asked for. Reads what the checker publishes and writes only its own row and the
+// tickets. It looks after itself: a replaced table, a service that went and came back, a fork, rows
+// that are all taken. If the checker is dead it goes on from what is published; if this process
+// dies its row is reaped. One thread at a time; see engine/ballast.h for what users are promised.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/ballast.h"
+#include "engine/generation_view.hpp"
+#include "engine/hash.hpp"
+#include "engine/pick.hpp"
+#include "shm/result.hpp"
+#include "shm/row_protocol.hpp"
+#include "shm/rows.hpp"
+#include "shm/segment.hpp"
+
+namespace ballast::engine {
+
+// How often a pick whose generation was replaced under it starts again.
+inline constexpr unsigned kMaxRefreshes = 64;
+// While something is wrong that a later try may mend, every so many picks try.
+inline constexpr std::uint32_t kRetryEveryPicks = 1024;
+// Replaced segments with picks in flight that a handle keeps; the oldest then counts as abandoned.
+inline constexpr std::size_t kMaxRetired = 8;
+inline constexpr std::size_t kMaxServicesPerHandle = shm::kMaxServices;
+
+class Handle {
+ public:
+  static shm::Result<std::unique_ptr<Handle>> attach(std::string directory);
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  ~Handle();
+
+  ballast_status_t find_service(std::string_view name, ballast_service_t& out);
+
+  [[nodiscard, gnu::always_inline]] inline ballast_status_t pick(ballast_service_t service,
+                                                                 const void* key,
+                                                                 std::size_t length,
+                                                                 ballast_pick_t& out) noexcept;
+  [[nodiscard, gnu::noinline, gnu::cold]] ballast_status_t pick_excluding(
+      ballast_service_t service, const void* key, std::size_t length,
+      std::span<const ballast_pick_t* const> tried, ballast_pick_t& out) noexcept;
+  [[nodiscard, gnu::always_inline]] inline ballast_status_t report(
+      ballast_pick_t& pick, ballast_outcome_t outcome, std::uint64_t latency_us) noexcept;
+
+  [[nodiscard]] std::uint64_t epoch(ballast_service_t service);
+  void describe(ballast_info_t& out) const noexcept;
+  [[nodiscard]] const char* warning() const noexcept;
+
+  // What the fork handler does in the child: plain stores and close(2) only.
+  void after_fork_in_child() noexcept;
+
+ private:
+  struct Service {
+    GenerationView view;
+    Tickets tickets;
+    std::uint32_t index = 0;  // where it was last found in the table
+    std::string name;
+  };
+  // A replaced segment in which picks are still in flight.
+  struct Retired {
+    shm::WorkerSegment segment;
+    shm::Row row;
+    std::uint64_t in_flight = 0;
+  };
+
+  explicit Handle(std::string directory) noexcept : directory_(std::move(directory)) {}
+
+  shm::Status enter_active_segment();
+  void adopt(shm::WorkerSegment segment);
+  void try_claim();
+  void retire_row();
+  void set_row(std::optional<shm::Row> row) noexcept;
+  void forget_generations() noexcept;
+  void attend();
+  ballast_status_t refresh(Service& service);
+  [[nodiscard]] const shm::ServiceRecord* locate(Service& service) const;
+  bool note_superseded();
+
+  [[gnu::noinline, gnu::cold]] ballast_status_t pick_slow(
+      Service& service, const void* key, std::size_t length,
+      std::span<const ballast_pick_t* const> tried, ballast_pick_t& out) noexcept;
+  [[gnu::noinline, gnu::cold]] ballast_status_t report_slow(ballast_pick_t& pick,
+                                                            ballast_outcome_t outcome,
+                                                            std::uint64_t latency_us) noexcept;
+  std::size_t resolve_excluded(const Service& service, std::span<const ballast_pick_t* const> tried,
+                               std::span<Excluded> out) const noexcept;
+
+  void read_address(std::uint32_t slot, ballast_pick_t& out) const noexcept {
+    const auto& endpoint = instances_[slot].endpoint;
+    const std::uint64_t first = shm::get(endpoint[0]);
+    const std::uint64_t address[2] = {shm::get(endpoint[1]), shm::get(endpoint[2])};
+    out.port = static_cast<std::uint16_t>(first);
+    out.family = static_cast<std::uint8_t>(first >> 16);
+    std::memcpy(out.address, address, sizeof address);
+  }
+  void fill(const Choice& choice, const GenerationView& view, ballast_pick_t& out) const noexcept {
+    out.slot = choice.slot;
+    out.incarnation = shm::incarnation_of(choice.state);
+    out.row = row_index_;
+    out.row_incarnation = row_incarnation_;
+    out.reason = static_cast<std::uint8_t>(choice.because);
+    out.segment = segment_id_;
+    out.epoch = shm::epoch_of(view.entered);
+    out.attempts = choice.attempts;
+    out.reported = 0;
+  }
+  static void count_report(shm::CounterRecord& record, ballast_outcome_t outcome,
+                           std::uint64_t latency_us) noexcept;
+
+  // What picks and reports touch comes first. `service_data_` and `service_count_` are those of
+  // `services_`, kept at hand because the vector would have to divide.
+  Service* service_data_ = nullptr;
+  std::size_t service_count_ = 0;
+  const shm::InstanceRecord* instances_ = nullptr;
+  shm::CounterRecord* counters_ = nullptr;  // of the own row
+  std::uint64_t segment_id_ = 0;
+  std::uint64_t counted_slots_ = 0;  // 0 while there is no row
+  std::uint32_t row_index_ = BALLAST_NO_ROW;
+  std::uint32_t row_incarnation_ = 0;
+
+  std::string directory_;
+  std::vector<Service> services_;
+  std::optional<shm::WorkerSegment> segment_;  // before the row, which lies in it
+
+  std::optional<shm::Row> row_;
+  std::vector<std::unique_ptr<Retired>> retired_;
+  bool frozen_ = false;         // superseded, and the new segment cannot be opened yet
+  bool forked_ = false;         // in a child that has not picked yet
+  std::uint32_t retry_in_ = 0;  // picks until the next try, while frozen or without a row
+  std::string row_warning_;
+  std::string segment_warning_;
+};
+
+// The outcomes of the C API are the counters of a row.
+static_assert(BALLAST_SUCCESS == static_cast<int>(shm::kSuccess) &&
+              BALLAST_CONNECT_FAILURE == static_cast<int>(shm::kConnectFailure) &&
+              BALLAST_TIMEOUT == static_cast<int>(shm::kTimeout) &&
+              BALLAST_RESET == static_cast<int>(shm::kReset) &&
+              BALLAST_SERVER_ERROR == static_cast<int>(shm::kServerError) &&
+              BALLAST_OVERLOAD == static_cast<int>(shm::kOverload) &&
+              BALLAST_CANCELLED == static_cast<int>(shm::kCancelled) &&
+              BALLAST_ABANDONED == static_cast<int>(shm::kAbandoned));
+
+inline ballast_status_t Handle::pick(ballast_service_t service, const void* key, std::size_t length,
+                                     ballast_pick_t& out) noexcept {
+  if (service >= service_count_) [[unlikely]] {
+    out.reported = 1;
+    return BALLAST_INVALID_ARGUMENT;
+  }
+  Service& entry = service_data_[service];
+  const GenerationView& view = entry.view;
+  const Choice choice = pick_straight(view, key_hash(key, length),
+                                      [&](std::uint32_t slot) { read_address(slot, out); });
+  if (choice.verdict == Verdict::ok) [[likely]] {
+    fill(choice, view, out);
+    shm::count_started(counters_[choice.slot].values[shm::kStarted]);
+    return BALLAST_OK;
+  }
+  return pick_slow(entry, key, length, {}, out);
+}
+
+inline void Handle::count_report(shm::CounterRecord& record, ballast_outcome_t outcome,
+                                 std::uint64_t latency_us) noexcept {
+  if (latency_us != BALLAST_NO_LATENCY) {
+    constexpr auto relaxed = std::memory_order_relaxed;  // one writer; sums for people and metrics
+    auto& sum = record.values[shm::kLatencySumUs];
+    auto& count = record.values[shm::kLatencyCount];
+    sum.store(sum.load(relaxed) + std::min<std::uint64_t>(latency_us, UINT32_MAX), relaxed);
+    count.store(count.load(relaxed) + 1, relaxed);
+  }
+  shm::count_outcome(record.values[outcome]);
+}
+
+inline ballast_status_t Handle::report(ballast_pick_t& pick, ballast_outcome_t outcome,
+                                       std::uint64_t latency_us) noexcept {
+  if (static_cast<unsigned>(outcome) - shm::kFirstOutcome > shm::kLastOutcome - shm::kFirstOutcome)
+      [[unlikely]] {
+    return BALLAST_INVALID_ARGUMENT;
+  }
+  if (pick.reported != 0) [[unlikely]]
+    return BALLAST_ALREADY_REPORTED;
+  if (pick.slot < counted_slots_ && pick.segment == segment_id_ && pick.row == row_index_ &&
+      pick.row_incarnation == row_incarnation_) [[likely]] {
+    pick.reported = 1;
+    count_report(counters_[pick.slot], outcome, latency_us);
+    return BALLAST_OK;
+  }
+  return report_slow(pick, outcome, latency_us);
+}
+
+}  // namespace ballast::engine
