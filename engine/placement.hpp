@@ -11,8 +11,10 @@
 
 namespace ballast::engine {
 
-// Pure: the same strategy and the same set of members give the same arrays, in whatever order the
-// members come. No members: a placement of kind `none`.
+// Pure: the same strategy and the same members give the same arrays. Pass them in configured order:
+// it decides between ketama points that coincide and breaks the ties of round robin, as in nginx;
+// Maglev does not look at it. No members, or more ketama points than kMaxKetamaPoints: a placement
+// of kind `none`.
 [[nodiscard]] Placement build_placement(Strategy strategy, std::vector<Member> members);
 
 // An upper bound of `buffer_bytes` for that many members with that sum of weights, for sizing a
