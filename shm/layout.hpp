@@ -62,7 +62,8 @@ struct Locator {
   Word64 term;            // how many times the lease has been taken
   Word64 holder_pid;      // 0: left in order
   Word64 holder_since_ns;
-  std::uint64_t reserved[500];
+  Word64 handover_term;  // the holder of this term is asked to leave for a successor that is ready
+  std::uint64_t reserved[499];
 };
 
 struct Section {
@@ -228,6 +229,7 @@ struct TicketRecord {
   X(Locator, term, 72)                    \
   X(Locator, holder_pid, 80)              \
   X(Locator, holder_since_ns, 88)         \
+  X(Locator, handover_term, 96)           \
   X(Section, id, 0)                       \
   X(Section, stride, 4)                   \
   X(Section, offset, 8)                   \

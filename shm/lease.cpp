@@ -97,6 +97,34 @@ Result<Lease> Lease::acquire(const std::string& directory, Wait wait) {
   return lease;
 }
 
+Result<std::uint64_t> Lease::request_handover(const std::string& directory) {
+  auto file =
+      MappedFile::open(locator_path(directory), MappedFile::Access::read_write, /*populate=*/true);
+  if (!file) return file.error();
+  auto locator = open_locator_writable(*file, BootCheck::skipped);
+  if (!locator) return locator.error();
+  // [mm:lease] pairs with the release store of the term in acquire().
+  const std::uint64_t term = (*locator)->term.load(std::memory_order_acquire);
+  // [mm:lease] nothing travels with the request: the kernel lock orders the two holders.
+  (*locator)->handover_term.store(term, std::memory_order_relaxed);
+  return term;
+}
+
+void Lease::withdraw_handover(const std::string& directory, std::uint64_t term) {
+  auto file =
+      MappedFile::open(locator_path(directory), MappedFile::Access::read_write, /*populate=*/true);
+  if (!file) return;
+  auto locator = open_locator_writable(*file, BootCheck::skipped);
+  if (!locator) return;
+  // [mm:lease] as in request_handover().
+  (*locator)->handover_term.compare_exchange_strong(term, 0, std::memory_order_relaxed);
+}
+
+bool Lease::handover_requested() const noexcept {
+  // [mm:lease] as in request_handover().
+  return locator_->handover_term.load(std::memory_order_relaxed) == term_;
+}
+
 std::uint64_t Lease::active_segment() const noexcept {
   return locator_->active_segment.load(std::memory_order_relaxed);
 }

@@ -23,6 +23,15 @@ class Lease {
   // waiting, `busy` says who holds it and since when. Waiting ends with EINTR on a signal.
   static Result<Lease> acquire(const std::string& directory, Wait wait);
 
+  // Asks whoever holds the directory's lease now to leave it. The holder sees it at its next look
+  // at `handover_requested`; one that is stopped or stuck never does, so the caller waits with a
+  // limit. Returns the term that was asked to end.
+  static Result<std::uint64_t> request_handover(const std::string& directory);
+  // Takes a request back, unless it has been followed by now.
+  static void withdraw_handover(const std::string& directory, std::uint64_t term);
+
+  [[nodiscard]] bool handover_requested() const noexcept;
+
   [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
   [[nodiscard]] std::uint64_t term() const noexcept { return term_; }
   [[nodiscard]] std::uint64_t since_ns() const noexcept { return since_ns_; }

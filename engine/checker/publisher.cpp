@@ -280,6 +280,7 @@ TickReport Publisher::tick() {
     s.previous.reset();
     report.drained_previous = true;
   }
+  report.handover_requested = s.lease.handover_requested();
   if (s.ticks++ % kSlowTicks == 0) {
     report.freed_slots = s.free_cooled_slots();
     report.directory_gone = !s.lease.still_in_place();

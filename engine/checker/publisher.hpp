@@ -33,8 +33,9 @@ struct TickReport {
   std::uint64_t reaped_rows = 0;
   std::uint64_t abandoned = 0;  // requests that reaped rows had in flight
   std::uint64_t freed_slots = 0;
-  bool drained_previous = false;  // the segment before the last growth is gone now
-  bool directory_gone = false;    // the locator was removed or replaced: stop
+  bool drained_previous = false;    // the segment before the last growth is gone now
+  bool handover_requested = false;  // a successor is ready: leave
+  bool directory_gone = false;      // the locator was removed or replaced: stop
 };
 
 // How long a slot stays unused after its instance left, at least. Correctness does not need it (the

@@ -103,6 +103,27 @@ TEST_CASE("a damaged file is refused with a reason") {
         std::string::npos);
 }
 
+TEST_CASE("a holder is asked to hand over, once, and only the one that was meant") {
+  const ballast::tests::TempDir dir;
+  CHECK_FALSE(Lease::request_handover(dir.path() + "/nobody"));
+  auto first = Lease::acquire(dir.path(), Lease::Wait::no);
+  REQUIRE(first);
+  CHECK_FALSE(first->handover_requested());
+  const auto asked = Lease::request_handover(dir.path());
+  REQUIRE(asked);
+  CHECK(*asked == first->term());
+  CHECK(first->handover_requested());
+  Lease::withdraw_handover(dir.path(), *asked + 1);  // somebody else's request
+  CHECK(first->handover_requested());
+  Lease::withdraw_handover(dir.path(), *asked);
+  CHECK_FALSE(first->handover_requested());
+  REQUIRE(Lease::request_handover(dir.path()));
+  first->leave();
+  const auto second = Lease::acquire(dir.path(), Lease::Wait::no);
+  REQUIRE(second);
+  CHECK_FALSE(second->handover_requested());
+}
+
 TEST_CASE("only one can hold the lease, and the other is told who does") {
   const ballast::tests::TempDir dir;
   auto first = Lease::acquire(dir.path(), Lease::Wait::no);
