@@ -95,10 +95,15 @@ Result<CheckerSegment> CheckerSegment::create(const std::string& directory, std:
   auto workers_file = create_file(workers_path(directory, id), workers_plan, allocated, id,
                                   kWorkersMagic, workers_mode);
   if (!workers_file) return workers_file.error();
+  // Nobody can know of the segment yet, so a failure takes back what is there of it.
+  const auto fail = [&](Error error) {
+    remove_segment(directory, id);
+    return error;
+  };
   if (modes.workers_group.has_value() &&
       ::chown(workers_file->path().c_str(), static_cast<uid_t>(-1), *modes.workers_group) != 0) {
-    return system_error(errno, "give the group to", workers_file->path(),
-                        "run ballastd as root or as a member of workers_group");
+    return fail(system_error(errno, "give the group to", workers_file->path(),
+                             "run ballastd as root or as a member of workers_group"));
   }
   BALLAST_POINT("create.workers_made");
 
@@ -110,7 +115,7 @@ Result<CheckerSegment> CheckerSegment::create(const std::string& directory, std:
   table_plan.add(kArenaSection, 1, geometry.arena_bytes, kPage);
   auto table_file = create_file(table_path(directory, id), table_plan, table_plan.end(), id,
                                 kTableMagic, modes.table);
-  if (!table_file) return table_file.error();
+  if (!table_file) return fail(table_file.error());
   BALLAST_POINT("create.table_made");
   return assemble<CheckerSegment, TableWriter, WorkersWriter>(
       std::move(*table_file), std::move(*workers_file), id, BootCheck::required);
