@@ -2,7 +2,7 @@
 #include "engine/placement.hpp"
 
 #include <algorithm>
-#include <optional>
+#include <bit>
 #include <utility>
 
 #include "engine/ketama.hpp"
@@ -11,7 +11,7 @@
 
 namespace ballast::engine {
 
-Placement build_placement(Strategy strategy, std::vector<Member> members) {
+std::optional<Placement> build_placement(Strategy strategy, std::vector<Member> members) {
   Placement placement;
   std::erase_if(members, [](const Member& m) { return m.weight == 0; });
   if (members.empty()) return placement;
@@ -19,9 +19,14 @@ Placement build_placement(Strategy strategy, std::vector<Member> members) {
     placement.members.push_back(m.slot);
   std::sort(placement.members.begin(), placement.members.end());
   switch (strategy) {
+    case Strategy::maglev:
+      placement.kind = shm::LookupKind::table;
+      placement.lookup.resize(kDefaultMaglevSize);
+      static_cast<void>(maglev_fill(members, placement.lookup));  // the size is a prime
+      break;
     case Strategy::ketama: {
-      std::optional<KetamaRing> ring = build_ketama(members);
-      if (!ring) return {};
+      auto ring = build_ketama(members);
+      if (!ring) return std::nullopt;
       placement.kind = shm::LookupKind::ring;
       placement.lookup = std::move(ring->slots);
       placement.points = std::move(ring->points);
@@ -32,11 +37,6 @@ Placement build_placement(Strategy strategy, std::vector<Member> members) {
       placement.kind = shm::LookupKind::schedule;
       placement.lookup = round_robin_schedule(members);
       break;
-    case Strategy::maglev:
-      placement.kind = shm::LookupKind::table;
-      placement.lookup.resize(kDefaultMaglevSize);
-      static_cast<void>(maglev_fill(members, placement.lookup));
-      break;
   }
   return placement;
 }
@@ -44,17 +44,20 @@ Placement build_placement(Strategy strategy, std::vector<Member> members) {
 std::uint64_t estimate_buffer_bytes(Strategy strategy, std::uint64_t members,
                                     std::uint64_t weights) noexcept {
   constexpr std::uint64_t kPadding = 8 * shm::kCacheLine;
-  constexpr std::uint64_t kMaxBytesPerPoint = 4 + 2 + 8;  // hash, slot, under two index entries
-  const std::uint64_t member_bytes = 2 * members + kPadding;
+  const std::uint64_t base = sizeof(shm::Word16) * members + kPadding;
   switch (strategy) {
-    case Strategy::ketama:
-      return member_bytes + kKetamaPointsPerWeight * weights * kMaxBytesPerPoint;
-    case Strategy::round_robin:
-      return member_bytes + 2 * std::min<std::uint64_t>(weights, kMaxRoundRobinLength);
     case Strategy::maglev:
-      break;
+      return base + sizeof(shm::Word16) * kDefaultMaglevSize;
+    case Strategy::ketama: {
+      const std::uint64_t points =
+          std::min<std::uint64_t>(kKetamaPointsPerWeight * weights, kMaxKetamaPoints);
+      return base + points * (sizeof(shm::Word16) + sizeof(shm::Word32)) +
+             2 * std::bit_ceil(points) * sizeof(shm::Word32);
+    }
+    case Strategy::round_robin:
+      return base + sizeof(shm::Word16) * std::min<std::uint64_t>(weights, kMaxRoundRobinLength);
   }
-  return member_bytes + 2 * kDefaultMaglevSize;
+  return base;
 }
 
 }  // namespace ballast::engine

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/generation_writer.hpp"
@@ -11,11 +12,12 @@
 
 namespace ballast::engine {
 
-// Pure: the same strategy and the same members give the same arrays. Pass them in configured order:
-// it decides between ketama points that coincide and breaks the ties of round robin, as in nginx;
-// Maglev does not look at it. No members, or more ketama points than kMaxKetamaPoints: a placement
-// of kind `none`.
-[[nodiscard]] Placement build_placement(Strategy strategy, std::vector<Member> members);
+// Members without weight get nothing; no members at all: a placement of kind `none`. Maglev depends
+// only on the set of members; the other two on their order where nginx's do (points that coincide,
+// and who of two equals comes first). Nothing if the ring would have more than kMaxKetamaPoints
+// points.
+[[nodiscard]] std::optional<Placement> build_placement(Strategy strategy,
+                                                       std::vector<Member> members);
 
 // An upper bound of `buffer_bytes` for that many members with that sum of weights, for sizing a
 // table before it exists.

@@ -14,18 +14,18 @@ namespace ballast::checker {
 
 namespace {
 
-constexpr auto kOwn = std::memory_order_relaxed;  // the only writer reads its own words
+constexpr auto kRelaxed = std::memory_order_relaxed;  // the only writer reads its own words
 
 template <class Words>
 void copy_words(const Words& from, Words& to, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i)
-    shm::put(to[i], from[i].load(kOwn));
+    shm::put(to[i], from[i].load(kRelaxed));
 }
 
 std::uint64_t used_services(const shm::CheckerSegment& segment) {
   std::uint64_t used = 0;
   for (std::size_t i = 0; i < segment.table.services.size(); ++i) {
-    if (segment.table.services[i].identity.load(kOwn) != 0) used = i + 1;
+    if (segment.table.services[i].identity.load(kRelaxed) != 0) used = i + 1;
   }
   return used;
 }
@@ -33,7 +33,7 @@ std::uint64_t used_services(const shm::CheckerSegment& segment) {
 std::uint64_t used_instances(const shm::CheckerSegment& segment) {
   std::uint64_t used = 0;
   for (std::size_t i = 0; i < segment.table.instances.size(); ++i) {
-    if (segment.table.instances[i].identity.load(kOwn) != 0) used = i + 1;
+    if (segment.table.instances[i].identity.load(kRelaxed) != 0) used = i + 1;
   }
   return used;
 }
@@ -45,8 +45,8 @@ void for_each_carried(const shm::CheckerSegment& old, const shm::CheckerSegment&
                       Visit&& visit) {
   const auto instances = std::min(old.table.instances.size(), active.table.instances.size());
   for (std::size_t i = 0; i < instances; ++i) {
-    const auto was = shm::unpack_identity(old.table.instances[i].identity.load(kOwn));
-    const auto now = shm::unpack_identity(active.table.instances[i].identity.load(kOwn));
+    const auto was = shm::unpack_identity(old.table.instances[i].identity.load(kRelaxed));
+    const auto now = shm::unpack_identity(active.table.instances[i].identity.load(kRelaxed));
     if (was.phase != shm::Phase::free && was.incarnation == now.incarnation) visit(i);
   }
 }
@@ -80,10 +80,10 @@ void replicate(const shm::CheckerSegment& old, const shm::CheckerSegment& fresh)
     const shm::ServiceRecord& from = old.table.services[i];
     shm::ServiceRecord& to = fresh.table.services[i];
     copy_words(from.name, to.name, shm::kServiceNameBytes / 8);
-    shm::put(to.identity, from.identity.load(kOwn));
+    shm::put(to.identity, from.identity.load(kRelaxed));
     // The epoch goes on; the generation itself is built again, which `settings_hash` 0 asks for.
-    shm::put(to.root, shm::epoch_of(from.root.load(kOwn)));
-    shm::put(fresh.workers.tickets[i].next, old.workers.tickets[i].next.load(kOwn));
+    shm::put(to.root, shm::epoch_of(from.root.load(kRelaxed)));
+    shm::put(fresh.workers.tickets[i].next, old.workers.tickets[i].next.load(kRelaxed));
   }
   const auto instances = std::min(old.table.instances.size(), fresh.table.instances.size());
   for (std::size_t i = 0; i < instances; ++i) {
@@ -96,9 +96,9 @@ void replicate(const shm::CheckerSegment& old, const shm::CheckerSegment& fresh)
                             &shm::InstanceRecord::checked_ns, &shm::InstanceRecord::check_us,
                             &shm::InstanceRecord::checks, &shm::InstanceRecord::check_failures,
                             &shm::InstanceRecord::flips, &shm::InstanceRecord::identity}) {
-      shm::put(to.*word, (from.*word).load(kOwn));
+      shm::put(to.*word, (from.*word).load(kRelaxed));
     }
-    shm::put(fresh.table.states[i], old.table.states[i].load(kOwn));
+    shm::put(fresh.table.states[i], old.table.states[i].load(kRelaxed));
   }
   recompute_carried(old, fresh);
 }

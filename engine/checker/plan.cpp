@@ -10,6 +10,7 @@
 
 #include "engine/checker/arena.hpp"
 #include "engine/hash.hpp"
+#include "engine/ketama.hpp"
 #include "engine/placement.hpp"
 #include "engine/service_name.hpp"
 #include "shm/generation.hpp"
@@ -24,10 +25,10 @@ using shm::Identity;
 using shm::Phase;
 
 // The only writer reads its own words.
-constexpr auto kOwn = std::memory_order_relaxed;
+constexpr auto kRelaxed = std::memory_order_relaxed;
 
 Identity identity_of(const shm::Word64& word) {
-  return shm::unpack_identity(word.load(kOwn));
+  return shm::unpack_identity(word.load(kRelaxed));
 }
 
 std::uint32_t next_incarnation(std::uint32_t incarnation) {
@@ -41,8 +42,8 @@ struct EndpointKey {
 };
 
 std::array<std::uint64_t, 3> endpoint_words(const shm::InstanceRecord& record) {
-  return {record.endpoint[0].load(kOwn), record.endpoint[1].load(kOwn),
-          record.endpoint[2].load(kOwn)};
+  return {record.endpoint[0].load(kRelaxed), record.endpoint[1].load(kRelaxed),
+          record.endpoint[2].load(kRelaxed)};
 }
 
 // What the table holds, indexed for matching.
@@ -70,7 +71,7 @@ Inventory take_inventory(const shm::TableWriter& table) {
       inventory.free_slots.push_back(slot);
     } else {
       inventory.instances.insert_or_assign(
-          EndpointKey{record.service.load(kOwn), endpoint_words(record)}, slot);
+          EndpointKey{record.service.load(kRelaxed), endpoint_words(record)}, slot);
     }
   }
   return inventory;
@@ -154,12 +155,20 @@ shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& setti
     }
     const shm::ServiceRecord& record = table.services[p.record];
     p.settings_hash = hash_of(service, members);
-    p.publish = p.is_new || record.settings_hash.load(kOwn) != p.settings_hash;
+    p.publish = p.is_new || record.settings_hash.load(kRelaxed) != p.settings_hash;
     if (p.publish) {
-      p.placement = engine::build_placement(service.strategy, std::move(members));
+      auto placement = engine::build_placement(service.strategy, std::move(members));
+      if (!placement) {
+        return shm::Error{
+            shm::ErrorKind::invalid, 0, "build the ring of", service.name,
+            "the weights together exceed " +
+                std::to_string(engine::kMaxKetamaPoints / engine::kKetamaPointsPerWeight) +
+                "; divide them all by a common factor"};
+      }
+      p.placement = std::move(*placement);
       const std::uint64_t needed = engine::buffer_bytes(p.placement);
-      p.arena_offset = record.arena_offset.load(kOwn);
-      p.half_bytes = p.is_new ? 0 : record.half_bytes.load(kOwn);
+      p.arena_offset = record.arena_offset.load(kRelaxed);
+      p.half_bytes = p.is_new ? 0 : record.half_bytes.load(kRelaxed);
       if (p.half_bytes < needed) {
         p.half_bytes = roomy(needed);
         const auto region = space.take(2 * p.half_bytes);
@@ -184,25 +193,25 @@ void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, con
     const auto words = instance.endpoint.to_words();
     for (std::size_t w = 0; w < words.size(); ++w)
       shm::put(record.endpoint[w], words[w]);
-    record.service.store(p.record, kOwn);
+    record.service.store(p.record, kRelaxed);
     for (shm::Word64* word : {&record.checked_ns, &record.check_us, &record.checks,
                               &record.check_failures, &record.flips, &record.cooling_since_ns}) {
-      word->store(0, kOwn);
+      word->store(0, kRelaxed);
     }
-    record.admitted_ns.store(now, kOwn);
-    record.changed_ns.store(now, kOwn);
+    record.admitted_ns.store(now, kRelaxed);
+    record.changed_ns.store(now, kRelaxed);
     // The rows' counters belong to the slot and go on; this tenant's totals start from zero.
     shm::Totals baseline;
     baseline -= shm::sum_rows(workers, i.slot);
     shm::store_record(table.carried[i.slot], baseline);
   }
-  record.weight.store(instance.weight, kOwn);
-  const shm::State was = shm::unpack(table.states[i.slot].load(kOwn));
+  record.weight.store(instance.weight, kRelaxed);
+  const shm::State was = shm::unpack(table.states[i.slot].load(kRelaxed));
   const shm::Health health = i.is_new ? shm::Health::unknown : was.health;
   const shm::Reason reason = i.is_new ? shm::Reason::not_checked : was.reason;
   const std::uint64_t word =
       state_word(i.incarnation, instance.weight, health, reason, service.check);
-  if (table.states[i.slot].load(kOwn) != word) shm::put(table.states[i.slot], word);
+  if (table.states[i.slot].load(kRelaxed) != word) shm::put(table.states[i.slot], word);
   BALLAST_POINT("apply.instance_written");
   // [mm:publish-and-pick] the identity comes last: tools that see it see a whole record.
   shm::put(record.identity, shm::pack(Identity{i.incarnation, Phase::live}));
@@ -210,14 +219,14 @@ void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, con
 
 void retire_instance(shm::InstanceRecord& record) {
   const Identity id = identity_of(record.identity);
-  record.cooling_since_ns.store(shm::realtime_ns(), kOwn);
+  record.cooling_since_ns.store(shm::realtime_ns(), kRelaxed);
   shm::put(record.identity, shm::pack(Identity{id.incarnation, Phase::cooling}));
 }
 
 void retire_service(const shm::TableWriter& table, std::size_t index) {
   shm::ServiceRecord& record = table.services[index];
   const Identity id = identity_of(record.identity);
-  record.settings_hash.store(0, kOwn);
+  record.settings_hash.store(0, kRelaxed);
   static_cast<void>(engine::publish_placement(table, index, {}));
   BALLAST_POINT("apply.service_emptied");
   shm::put(record.identity, shm::pack(Identity{id.incarnation, Phase::free}));
@@ -240,18 +249,18 @@ void carry_out(const Plan& plan, const Settings& settings, const shm::TableWrite
     }
     BALLAST_POINT("apply.instances");
     if (p.is_new) engine::store_service_name(record, service.name);
-    record.strategy.store(static_cast<std::uint64_t>(service.strategy), kOwn);
+    record.strategy.store(static_cast<std::uint64_t>(service.strategy), kRelaxed);
     if (p.publish) {
       // Until the new hash is stored, a successor takes the generation for outdated and publishes
       // again.
-      record.settings_hash.store(0, kOwn);
+      record.settings_hash.store(0, kRelaxed);
       if (p.new_region || p.is_new) {
-        record.arena_offset.store(p.arena_offset, kOwn);
-        record.half_bytes.store(p.half_bytes, kOwn);
+        record.arena_offset.store(p.arena_offset, kRelaxed);
+        record.half_bytes.store(p.half_bytes, kRelaxed);
       }
       static_cast<void>(engine::publish_placement(table, p.record, p.placement));
-      record.changed_ns.store(shm::realtime_ns(), kOwn);
-      record.settings_hash.store(p.settings_hash, kOwn);
+      record.changed_ns.store(shm::realtime_ns(), kRelaxed);
+      record.settings_hash.store(p.settings_hash, kRelaxed);
     }
     // [mm:publish-and-pick] a service is found by name only once its generation is published.
     if (p.is_new) shm::put(record.identity, shm::pack(Identity{p.incarnation, Phase::live}));

@@ -22,8 +22,8 @@ namespace ballast::checker {
 
 namespace {
 
-constexpr auto kOwn = std::memory_order_relaxed;  // the only writer reads its own words
-constexpr std::uint64_t kSlowTicks = 10;          // what need not be looked at at every tick
+constexpr auto kRelaxed = std::memory_order_relaxed;  // the only writer reads its own words
+constexpr std::uint64_t kSlowTicks = 10;              // what need not be looked at at every tick
 
 shm::Result<shm::FileModes> modes_for(const Settings& settings) {
   shm::FileModes modes;
@@ -46,9 +46,9 @@ std::uint64_t next_segment_id(const std::string& directory) {
 // Says in a new or adopted table who writes it now.
 void sign(const shm::CheckerSegment& segment, const shm::Lease& lease) {
   shm::FileHeader& header = *segment.table.header;
-  header.checker_pid.store(static_cast<std::uint64_t>(::getpid()), kOwn);
-  header.checker_since_ns.store(lease.since_ns(), kOwn);
-  header.heartbeat_ns.store(shm::realtime_ns(), kOwn);
+  header.checker_pid.store(static_cast<std::uint64_t>(::getpid()), kRelaxed);
+  header.checker_since_ns.store(lease.since_ns(), kRelaxed);
+  header.heartbeat_ns.store(shm::realtime_ns(), kRelaxed);
   header.checker_term.store(lease.term(), std::memory_order_release);  // [mm:lease]
 }
 
@@ -101,12 +101,15 @@ shm::Result<Publisher> Publisher::open(shm::Lease lease, const Settings& setting
       std::move(lease), std::move(*segment), std::move(*lock), {}, {}, {}, {}, active != 0, 0});
   sign(state->segment, state->lease);
   BALLAST_POINT("takeover.signed");
-  const std::uint64_t previous = state->segment.table.header->previous_segment.load(kOwn);
+  const std::uint64_t previous = state->segment.table.header->previous_segment.load(kRelaxed);
   if (previous != 0 && previous != state->segment.id) state->start_draining(previous);
+  const auto& previous_segment = state->previous;
+  const std::uint64_t draining =
+      previous_segment.has_value() ? previous_segment->segment.id : std::uint64_t{0};
   // Whatever else lies there was replaced by a checker that died before it could say so, or was
   // never published at all.
   for (const std::uint64_t id : shm::list_segments(directory)) {
-    if (id == state->segment.id || (state->previous && id == state->previous->segment.id)) continue;
+    if (id == state->segment.id || id == draining) continue;
     if (auto stale = shm::CheckerSegment::open(directory, id)) {
       supersede_segment(*stale, state->segment.id);
     }
@@ -122,7 +125,7 @@ void Publisher::State::start_draining(std::uint64_t id) {
     supersede_segment(old->segment, segment.id);
     previous = std::move(*old);
   } else {
-    segment.table.header->previous_segment.store(0, kOwn);
+    segment.table.header->previous_segment.store(0, kRelaxed);
   }
 }
 
@@ -131,7 +134,7 @@ shm::Status Publisher::apply(const Settings& settings) {
   // A generation that a damaged table or a crash left unusable is built again.
   for (std::size_t i = 0; i < s.segment.table.services.size(); ++i) {
     if (!engine::is_whole(s.segment.table, i)) {
-      s.segment.table.services[i].settings_hash.store(0, kOwn);
+      s.segment.table.services[i].settings_hash.store(0, kRelaxed);
     }
   }
   auto plan = make_plan(s.segment.table, settings);
@@ -163,8 +166,8 @@ shm::Status Publisher::State::grow(const Settings& wanted) {
   if (!plan) return give_up(plan.error());
   carry_out(*plan, wanted, created->table, created->workers);
   shm::FileHeader& header = *created->table.header;
-  header.heartbeat.store(segment.table.header->heartbeat.load(kOwn), kOwn);
-  header.previous_segment.store(segment.id, kOwn);
+  header.heartbeat.store(segment.table.header->heartbeat.load(kRelaxed), kRelaxed);
+  header.previous_segment.store(segment.id, kRelaxed);
   sign(*created, lease);
   BALLAST_POINT("growth.filled");
   if (previous) {
@@ -193,7 +196,7 @@ void Publisher::State::remember(const Settings& wanted, const Plan& plan) {
   for (std::size_t s = 0; s < plan.services.size(); ++s) {
     for (std::size_t i = 0; i < plan.services[s].instances.size(); ++i) {
       const InstancePlan& p = plan.services[s].instances[i];
-      const shm::State state = shm::unpack(segment.table.states[p.slot].load(kOwn));
+      const shm::State state = shm::unpack(segment.table.states[p.slot].load(kRelaxed));
       by_slot.emplace(p.slot, instances.size());
       instances.push_back({p.slot, p.incarnation, s, i, state.health});
     }
@@ -220,14 +223,14 @@ bool Publisher::set_health(std::uint16_t slot, std::uint32_t incarnation, shm::H
   const std::uint64_t word = state_word(incarnation, service.instances[instance->instance].weight,
                                         health, reason, service.check);
   shm::Word64& state = s.segment.table.states[slot];
-  const std::uint64_t was = state.load(kOwn);
+  const std::uint64_t was = state.load(kRelaxed);
   if (was == word) return false;
   shm::put(state, word);
   BALLAST_POINT("health.stored");
   if (instance->health != health) {
     shm::InstanceRecord& record = s.segment.table.instances[slot];
-    record.changed_ns.store(shm::realtime_ns(), kOwn);
-    record.flips.store(record.flips.load(kOwn) + 1, kOwn);
+    record.changed_ns.store(shm::realtime_ns(), kRelaxed);
+    record.flips.store(record.flips.load(kRelaxed) + 1, kRelaxed);
     instance->health = health;
   }
   return true;
@@ -237,10 +240,10 @@ void Publisher::record_check(std::uint16_t slot, std::uint32_t incarnation, bool
                              std::uint32_t latency_us) {
   if (state_->find(slot, incarnation) == nullptr) return;
   shm::InstanceRecord& record = state_->segment.table.instances[slot];
-  record.checked_ns.store(shm::realtime_ns(), kOwn);
-  record.check_us.store(latency_us, kOwn);
-  record.checks.store(record.checks.load(kOwn) + 1, kOwn);
-  if (!passed) record.check_failures.store(record.check_failures.load(kOwn) + 1, kOwn);
+  record.checked_ns.store(shm::realtime_ns(), kRelaxed);
+  record.check_us.store(latency_us, kRelaxed);
+  record.checks.store(record.checks.load(kRelaxed) + 1, kRelaxed);
+  if (!passed) record.check_failures.store(record.check_failures.load(kRelaxed) + 1, kRelaxed);
 }
 
 std::uint64_t Publisher::State::free_cooled_slots() {
@@ -248,10 +251,10 @@ std::uint64_t Publisher::State::free_cooled_slots() {
   const std::uint64_t now = shm::realtime_ns();
   for (std::size_t i = 0; i < segment.table.instances.size(); ++i) {
     shm::InstanceRecord& record = segment.table.instances[i];
-    const auto id = shm::unpack_identity(record.identity.load(kOwn));
+    const auto id = shm::unpack_identity(record.identity.load(kRelaxed));
     if (id.phase != shm::Phase::cooling) continue;
-    const std::uint64_t since = record.cooling_since_ns.load(kOwn);
-    if (now < since) record.cooling_since_ns.store(now, kOwn);  // the clock was set back
+    const std::uint64_t since = record.cooling_since_ns.load(kRelaxed);
+    if (now < since) record.cooling_since_ns.store(now, kRelaxed);  // the clock was set back
     if (now < since + kCoolDownNs) continue;
     shm::Totals totals = shm::read_record(segment.table.carried[i]);
     totals += shm::sum_rows(segment.workers, i);
@@ -266,15 +269,15 @@ TickReport Publisher::tick() {
   State& s = *state_;
   TickReport report;
   shm::FileHeader& header = *s.segment.table.header;
-  header.heartbeat_ns.store(shm::realtime_ns(), kOwn);
+  header.heartbeat_ns.store(shm::realtime_ns(), kRelaxed);
   // [mm:heartbeat] pairs with nothing: readers only compare two looks.
-  header.heartbeat.store(header.heartbeat.load(kOwn) + 1, kOwn);
+  header.heartbeat.store(header.heartbeat.load(kRelaxed) + 1, kRelaxed);
   const shm::Reaped reaped = shm::reap_dead_rows(s.segment.workers, s.lock);
   report.reaped_rows = reaped.rows;
   report.abandoned = reaped.abandoned;
   if (s.previous && drain(*s.previous, s.segment)) {
     const std::uint64_t id = s.previous->segment.id;
-    header.previous_segment.store(0, kOwn);
+    header.previous_segment.store(0, kRelaxed);
     BALLAST_POINT("growth.drained");
     shm::remove_segment(s.lease.directory(), id);
     s.previous.reset();
@@ -302,7 +305,7 @@ const shm::CheckerSegment& Publisher::segment() const noexcept {
 }
 
 void Publisher::leave() noexcept {
-  state_->segment.table.header->checker_pid.store(0, kOwn);
+  state_->segment.table.header->checker_pid.store(0, kRelaxed);
   state_->lease.leave();
 }
 

@@ -249,3 +249,39 @@ TEST_CASE("each tick is one heartbeat, and growth does not set it back") {
   publisher.tick();
   CHECK(heartbeat() == 3);
 }
+
+TEST_CASE("every strategy is published whole, and can follow another") {
+  const tests::TempDir dir;
+  Settings settings = settings_of({service_of("a", 0, 40)});
+  for (std::size_t i = 0; i < 40; ++i) {
+    settings.services[0].instances[i].weight = static_cast<std::uint32_t>(1 + i % 3);
+  }
+  Publisher publisher = open_publisher(dir.path(), settings);
+  std::uint64_t epoch = 0;
+  using engine::Strategy;
+  for (const Strategy strategy :
+       {Strategy::maglev, Strategy::ketama, Strategy::round_robin, Strategy::ketama}) {
+    settings.services[0].strategy = strategy;
+    REQUIRE(publisher.apply(settings));
+    const auto& table = publisher.segment().table;
+    CHECK(shm::epoch_of(table.services[0].root.load()) == ++epoch);
+    CHECK(engine::is_whole(table, 0));
+    CHECK(slots_in_use(publisher, 0).size() == 40);
+  }
+}
+
+TEST_CASE("a generation that was damaged is built again on adoption") {
+  const tests::TempDir dir;
+  const Settings settings = settings_of({service_of("a", 0, 3)});
+  {
+    Publisher first = open_publisher(dir.path(), settings);
+    REQUIRE(first.apply(settings));
+    const auto& table = first.segment().table;
+    table.array<shm::Word16>(table.services[0].generations[1].lookup_offset.load(), 1)[0].store(60);
+    CHECK_FALSE(engine::is_whole(table, 0));
+  }
+  Publisher second = open_publisher(dir.path(), settings);
+  REQUIRE(second.apply(settings));
+  CHECK(engine::is_whole(second.segment().table, 0));
+  CHECK(second.segment().table.services[0].root.load() == 2);
+}
