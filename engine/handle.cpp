@@ -326,12 +326,17 @@ ballast_status_t Handle::pick_excluding(ballast_service_t service, const void* k
 ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_t length,
                                    std::span<const ballast_pick_t* const> tried,
                                    ballast_pick_t& out) noexcept try {
-  out.reported = 1;
+  const auto fail = [&out](ballast_status_t status) {
+    out.reported = 1;
+    out.family = 0;  // what an unconfirmed look may have left there
+    return status;
+  };
   if (forked_ || frozen_ || counters_ == nullptr) attend();
   GenerationView& view = service.view;
   for (unsigned attempt = 0; attempt < kMaxRefreshes; ++attempt) {
     if (view.kind == shm::LookupKind::none) {
-      if (const ballast_status_t status = refresh(service); status != BALLAST_OK) return status;
+      if (const ballast_status_t status = refresh(service); status != BALLAST_OK)
+        return fail(status);
     }
     std::array<Excluded, BALLAST_MAX_TRIED> excluded;
     const std::size_t excluded_count = resolve_excluded(service, tried, excluded);
@@ -348,15 +353,17 @@ ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_
         if (counters_ != nullptr) shm::count_started(counters_[choice.slot].values[shm::kStarted]);
         return BALLAST_OK;
       case Verdict::no_instance:
-        return BALLAST_NO_INSTANCE;
+        return fail(BALLAST_NO_INSTANCE);
       case Verdict::changed:
       case Verdict::long_way:
         view.poison();
         break;
     }
   }
-  return BALLAST_STALE;
+  return fail(BALLAST_STALE);
 } catch (...) {  // out of memory while opening another segment or taking a row
+  out.reported = 1;
+  out.family = 0;
   return BALLAST_SYSTEM_ERROR;
 }
 

@@ -1,0 +1,261 @@
+// The pick on tables in plain memory: which keys move and which stay, that a usable instance is
+// always found, and that no table, however damaged, leads outside of it.
+#include "engine/pick.hpp"
+
+#include <doctest/doctest.h>
+#include <rapidcheck.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/ketama.hpp"
+#include "engine/maglev.hpp"
+#include "engine/round_robin.hpp"
+#include "shm/state_word.hpp"
+#include "tests/support/property.hpp"
+
+using namespace ballast;
+using namespace ballast::engine;
+
+namespace {
+
+// A published generation in plain memory.
+struct Memory {
+  std::vector<shm::Word16> lookup;
+  std::vector<shm::Word16> members;
+  std::vector<shm::Word32> points;
+  std::vector<shm::Word32> index;
+  std::vector<shm::Word64> states;
+  shm::Word64 root{6};
+  shm::Word64 ticket{0};
+  GenerationView view;
+
+  Memory(shm::LookupKind kind, std::size_t count) : states(count) {
+    std::vector<Member> all;
+    for (std::size_t i = 0; i < count; ++i)
+      all.push_back({static_cast<std::uint16_t>(i), "10.0.0." + std::to_string(i) + ":80", 1});
+    std::vector<std::uint16_t> slots;
+    if (kind == shm::LookupKind::ring) {
+      const auto ring = build_ketama(all);
+      RC_ASSERT(ring.has_value());
+      slots = ring->slots;
+      points = std::vector<shm::Word32>(ring->points.begin(), ring->points.end());
+      index = std::vector<shm::Word32>(ring->index.begin(), ring->index.end());
+    } else if (kind == shm::LookupKind::schedule) {
+      slots = round_robin_schedule(all);
+    } else {
+      slots.resize(5003);
+      RC_ASSERT(maglev_fill(all, slots));
+    }
+    lookup = std::vector<shm::Word16>(slots.begin(), slots.end());
+    members = std::vector<shm::Word16>(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      members[i].store(static_cast<std::uint16_t>(i), std::memory_order_relaxed);
+      set_usable(i, true);
+    }
+    view.kind = kind;
+    view.lookup = lookup.data();
+    view.lookup_count = lookup.size();
+    view.members = members.data();
+    view.member_count = members.size();
+    view.points = points.data();
+    view.index = index.data();
+    view.index_count = index.size();
+    view.states = states.data();
+    view.slot_count = states.size();
+    view.root = &root;
+    view.entered = 6;
+    view.arm();
+  }
+
+  void set_usable(std::size_t slot, bool usable) {
+    shm::State state;
+    state.incarnation = 7;
+    state.usable = usable;
+    states[slot].store(shm::pack(state), std::memory_order_relaxed);
+  }
+  // As a handle does it: straight if that goes, else the long way.
+  Choice pick(std::uint64_t hash, Tickets& tickets, std::span<const Excluded> excluded = {}) {
+    const auto nothing_else = [](std::uint32_t) {};
+    if (excluded.empty()) {
+      const Choice straight = pick_straight(view, hash, nothing_else);
+      if (straight.verdict != Verdict::long_way) return straight;
+    }
+    return choose(view, hash, &ticket, tickets, excluded, nothing_else);
+  }
+  Choice pick(std::uint64_t hash) {
+    Tickets tickets;
+    return pick(hash, tickets);
+  }
+};
+
+std::uint64_t hash_for(shm::LookupKind kind, const std::string& key) {
+  return kind == shm::LookupKind::ring ? ketama_hash(key) : key_hash(key);
+}
+
+shm::LookupKind any_hashing_kind() {
+  return *rc::gen::element(shm::LookupKind::table, shm::LookupKind::ring);
+}
+
+}  // namespace
+
+TEST_CASE("only keys of an unusable instance move") {
+  CHECK(test::holds("only keys of an unusable instance move", [] {
+    const auto kind = any_hashing_kind();
+    const auto count = *rc::gen::inRange<std::size_t>(1, 30);
+    Memory memory(kind, count);
+    const auto down =
+        *rc::gen::container<std::set<std::size_t>>(rc::gen::inRange<std::size_t>(0, count));
+    std::vector<std::uint32_t> before;
+    for (int k = 0; k < 200; ++k) {
+      const Choice choice = memory.pick(hash_for(kind, "key" + std::to_string(k)));
+      RC_ASSERT(choice.verdict == Verdict::ok);
+      RC_ASSERT(choice.because == Because::first_choice);
+      before.push_back(choice.slot);
+    }
+    for (const std::size_t slot : down)
+      memory.set_usable(slot, false);
+    for (int k = 0; k < 200; ++k) {
+      const Choice choice = memory.pick(hash_for(kind, "key" + std::to_string(k)));
+      const std::uint32_t was = before[static_cast<std::size_t>(k)];
+      if (down.size() == count) {
+        RC_ASSERT(choice.verdict == Verdict::no_instance);
+      } else if (down.contains(was)) {
+        RC_ASSERT(choice.verdict == Verdict::ok);
+        RC_ASSERT(!down.contains(choice.slot));
+        RC_ASSERT(choice.because == Because::unusable);
+        RC_ASSERT(choice.attempts > 1);
+      } else {
+        RC_ASSERT(choice.slot == was);
+        RC_ASSERT(choice.attempts == 1);
+      }
+    }
+  }));
+}
+
+TEST_CASE("a usable instance that is not excluded is found, whatever else is wrong") {
+  CHECK(test::holds("a usable instance is found", [] {
+    const auto kind =
+        *rc::gen::element(shm::LookupKind::table, shm::LookupKind::ring, shm::LookupKind::schedule);
+    const auto count = *rc::gen::inRange<std::size_t>(1, 300);
+    Memory memory(kind, count);
+    for (std::size_t i = 0; i < count; ++i)
+      memory.set_usable(i, false);
+    const auto up = *rc::gen::container<std::set<std::size_t>>(
+        *rc::gen::inRange<std::size_t>(0, std::min<std::size_t>(count, 4)),
+        rc::gen::inRange<std::size_t>(0, count));
+    std::vector<Excluded> excluded;
+    std::set<std::uint32_t> good;
+    for (const std::size_t slot : up) {
+      memory.set_usable(slot, true);
+      const auto number = static_cast<std::uint32_t>(slot);
+      if (*rc::gen::arbitrary<bool>()) {
+        excluded.push_back({number, 7});
+      } else {
+        good.insert(number);
+        // Another tenant of a slot is not meant.
+        if (*rc::gen::arbitrary<bool>()) excluded.push_back({number, 6});
+      }
+    }
+    Tickets tickets;
+    const Choice choice = memory.pick(*rc::gen::arbitrary<std::uint64_t>(), tickets, excluded);
+    if (good.empty()) {
+      RC_ASSERT(choice.verdict == Verdict::no_instance);
+    } else {
+      RC_ASSERT(choice.verdict == Verdict::ok);
+      RC_ASSERT(good.contains(choice.slot));
+    }
+  }));
+}
+
+TEST_CASE("keys of an unusable instance spread evenly over the others") {
+  Memory memory(shm::LookupKind::table, 10);
+  memory.set_usable(3, false);
+  memory.set_usable(4, false);
+  std::map<std::uint32_t, int> moved;
+  int total = 0;
+  for (int k = 0; k < 100000; ++k) {
+    const Choice choice = memory.pick(key_hash("key" + std::to_string(k)));
+    if (choice.because == Because::first_choice) continue;
+    ++moved[choice.slot];
+    ++total;
+  }
+  CHECK(total > 18000);
+  CHECK(moved.size() == 8);
+  for (const auto& [slot, count] : moved)
+    CHECK(count == doctest::Approx(total / 8.0).epsilon(0.1));
+}
+
+TEST_CASE("a round robin is one order for all who share its tickets") {
+  Memory memory(shm::LookupKind::schedule, 5);
+  std::array<Tickets, 3> workers;
+  std::map<std::uint32_t, int> counts;
+  constexpr int kRounds = 400;
+  for (int i = 0; i < 5 * kRounds; ++i)
+    ++counts[memory.pick(0, workers[static_cast<std::size_t>(i) % 3]).slot];
+  for (const auto& [slot, count] : counts) {
+    // No worker sits on more than a block's rest.
+    CHECK(std::abs(count - kRounds) <= static_cast<int>(3 * (kTicketBlock - 1)));
+  }
+  std::vector<std::uint32_t> order;
+  Tickets alone;
+  for (int i = 0; i < 10; ++i)
+    order.push_back(memory.pick(0, alone).slot);
+  for (std::size_t i = 5; i < 10; ++i)
+    CHECK(order[i] == order[i - 5]);
+  CHECK(std::set<std::uint32_t>(order.begin(), order.end()).size() == 5);
+}
+
+TEST_CASE("the turns of an unusable instance are shared out evenly") {
+  Memory memory(shm::LookupKind::schedule, 4);
+  memory.set_usable(2, false);
+  Tickets tickets;
+  std::map<std::uint32_t, int> counts;
+  for (int i = 0; i < 3000; ++i)
+    ++counts[memory.pick(0, tickets).slot];
+  CHECK(counts == std::map<std::uint32_t, int>{{0, 1000}, {1, 1000}, {3, 1000}});
+}
+
+TEST_CASE("a root that moved is never overlooked") {
+  for (const auto kind :
+       {shm::LookupKind::table, shm::LookupKind::ring, shm::LookupKind::schedule}) {
+    Memory memory(kind, 4);
+    memory.root.store(7, std::memory_order_relaxed);
+    CHECK(memory.pick(1).verdict == Verdict::changed);
+    for (std::size_t i = 0; i < 4; ++i)
+      memory.set_usable(i, false);
+    CHECK(memory.pick(1).verdict == Verdict::changed);
+  }
+}
+
+TEST_CASE("random words in a table never lead outside of it") {
+  CHECK(test::holds("random words never lead outside", [] {
+    const auto kind =
+        *rc::gen::element(shm::LookupKind::table, shm::LookupKind::ring, shm::LookupKind::schedule);
+    Memory memory(kind, *rc::gen::inRange<std::size_t>(1, 20));
+    const auto damage = [](auto& words) {
+      using Value = decltype(words[0].load(std::memory_order_relaxed));
+      for (auto& word : words) {
+        if (*rc::gen::inRange(0, 20) == 0)
+          word.store(*rc::gen::arbitrary<Value>(), std::memory_order_relaxed);
+      }
+    };
+    damage(memory.members);
+    damage(memory.index);
+    damage(memory.states);
+    for (int i = 0; i < 50; ++i) {
+      auto& word = memory.lookup[*rc::gen::inRange<std::size_t>(0, memory.lookup.size())];
+      word.store(*rc::gen::arbitrary<std::uint16_t>(), std::memory_order_relaxed);
+    }
+    memory.ticket.store(*rc::gen::arbitrary<std::uint64_t>(), std::memory_order_relaxed);
+    Tickets tickets;
+    for (int i = 0; i < 50; ++i) {
+      const Choice choice = memory.pick(*rc::gen::arbitrary<std::uint64_t>(), tickets);
+      if (choice.verdict == Verdict::ok) RC_ASSERT(choice.slot < memory.view.slot_count);
+    }
+  }));
+}
