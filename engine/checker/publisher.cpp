@@ -148,6 +148,21 @@ shm::Status Publisher::apply(const Settings& settings) {
 
 shm::Status Publisher::State::grow(const Settings& wanted) {
   const std::string directory = lease.directory();
+  // No segment can hold more, so none is made to find that out.
+  std::size_t wanted_instances = 0;
+  for (const ServiceSettings& service : wanted.services) {
+    wanted_instances += service.instances.size();
+  }
+  if (wanted.services.size() > kMaxServices || wanted_instances > kMaxInstances) {
+    return shm::Error{shm::ErrorKind::full,
+                      0,
+                      "publish the settings",
+                      {},
+                      std::to_string(wanted.services.size()) + " services with " +
+                          std::to_string(wanted_instances) + " instances are more than " +
+                          std::to_string(kMaxServices) + " and " + std::to_string(kMaxInstances) +
+                          "; split them over several namespaces"};
+  }
   const auto modes = modes_for(wanted);
   if (!modes) return modes.error();
   const std::uint64_t id = next_segment_id(directory);
