@@ -54,6 +54,12 @@ class Atomics(unittest.TestCase):
         self.assert_passes("x.load(std::memory_order_relaxed); y.store(1, std::memory_order::relaxed);"
                            "z.fetch_add(f(1, 2), relaxed); w.load(kRelaxed); v.load(order);")
 
+    def test_a_constant_may_stand_for_an_order(self):
+        self.assert_passes("constexpr auto kOwn = std::memory_order_relaxed;\nx.load(kOwn);")
+        self.assert_refused("constexpr auto kSeen = std::memory_order_acquire;\nx.load(kSeen);",
+                            "without its argument")
+        self.assert_refused("constexpr auto kOwn = 7;\nx.load(kOwn);", "does not name")
+
     def test_a_stronger_order_needs_its_section(self):
         for order in ("std::memory_order_acquire", "std::memory_order::acquire", "acquire",
                       "kAcquire", "mo_acquire", "std::memory_order_seq_cst"):

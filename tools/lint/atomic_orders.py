@@ -36,6 +36,7 @@ FREE = re.compile(r"\batomic_(?!flag\b|ref\b|\w*_t\b)(?:\w+_)?(?:load|store|exch
 TAG = re.compile(r"\[mm:([^\]\s]+)\]")
 WAIVER = re.compile(r"not atomic: \S+")
 
+CONSTANT = re.compile(r"\b(\w+)\s*=\s*(?:std::)?memory_order(?:_|::)(\w+)\s*;")
 ALIAS = re.compile(r"\busing\s+(\w+)\s*=\s*(?:std::)?atomic(?:_\w+)?\b")
 DECLARED = r"(?:\b(?:std::)?atomic(?:_ref)?\s*<[^;{}()]*?>|\b(?:std::)?atomic_\w+{aliases})" \
            r"\s*[&*]?\s+(\w+)\s*(?=[;{{=\[,)])"
@@ -72,22 +73,27 @@ def top_level(arguments):
     return parts if arguments.strip() else []
 
 
-def order_in(argument):
+def order_in(argument, constants):
     match = ORDER.search(argument)
     if match is None:
-        return None
+        return constants.get(argument.strip())
     return (match[1] or match[2]).lower().replace("acqrel", "acq_rel").replace("seqcst", "seq_cst")
 
 
-def orders_of(function, arguments):
+def orders_of(function, arguments, constants):
     """The orders that a call names, or None if it leaves one unsaid."""
     values = {"load": 0, "test_and_set": 0, "store": 1, "exchange": 1}.get(function, 1)
     wanted = 1
     if function.startswith("compare_exchange"):
         values, wanted = 2, 2
     parts = top_level(arguments)
-    orders = [order_in(part) for part in parts[values:]]
+    orders = [order_in(part, constants) for part in parts[values:]]
     return orders if len(orders) == wanted and None not in orders else None
+
+
+def order_constants(code):
+    """Constants of the file that stand for an order: constexpr auto kOwn = memory_order_relaxed."""
+    return {name: order for name, order in CONSTANT.findall(code)}
 
 
 def alias_names(code):
@@ -138,6 +144,12 @@ class Headers:
     def names(self, name):
         return unambiguous(list(self.closure(name, {}).values()))
 
+    def constants(self, name):
+        found = {}
+        for code in self.closure(name, {}).values():
+            found.update(order_constants(code))
+        return found
+
 
 def unambiguous(codes):
     aliases = set().union(*map(alias_names, codes))
@@ -168,9 +180,10 @@ def operator_uses(code, names):
         yield match.start(), match[1]
 
 
-def check_file(name, source, names, anchors):
+def check_file(name, source, names, anchors, constants=None):
     """`anchors` are the headings of the memory model, or None while it is not written."""
     text = sources.split(source)
+    constants = dict(order_constants(text.code), **(constants or {}))
     comment_lines = text.comments.split("\n")
     problems = []
 
@@ -196,7 +209,7 @@ def check_file(name, source, names, anchors):
         first, last = text.line_of(match.start()), text.line_of(end)
         if waived(first):
             continue
-        orders = orders_of(match[1], arguments)
+        orders = orders_of(match[1], arguments, constants)
         if orders is None:
             both = "both its memory orders" if match[1].startswith("compare") else "its memory order"
             problems.append(f"{name}:{first}: .{match[1]}() does not name {both} (not an atomic? "
@@ -226,7 +239,8 @@ def main(root):
     for name in sources.files_of(root, "cpp"):
         if name.startswith(FOLDERS):
             source = sources.read(root, name)
-            problems += check_file(name, source, headers.names(name), anchors)
+            problems += check_file(name, source, headers.names(name), anchors,
+                                   headers.constants(name))
             count += 1
     return sources.report(sorted(set(problems)), f"atomics, {count} files")
 
