@@ -103,10 +103,11 @@ void Handle::after_fork_in_child() noexcept {
   forked_ = true;
 }
 
-// Opens whatever segment the locator names, and leaves the one before, or keeps it while picks are
-// in flight there.
-shm::Status Handle::enter_active_segment() {
-  const auto file = shm::MappedFile::open(shm::locator_path(directory_),
+namespace {
+
+// Which segment the locator names now.
+shm::Result<std::uint64_t> active_segment(const std::string& directory) {
+  const auto file = shm::MappedFile::open(shm::locator_path(directory),
                                           shm::MappedFile::Access::read_only, false);
   if (!file) {
     shm::Error error = file.error();
@@ -119,19 +120,36 @@ shm::Status Handle::enter_active_segment() {
   // [mm:growth] pairs with Lease::set_active_segment: what is named is whole.
   const std::uint64_t id = (*locator)->active_segment.load(std::memory_order_acquire);
   if (id == 0) {
-    return shm::Error{shm::ErrorKind::not_found, 0, "attach to", directory_,
+    return shm::Error{shm::ErrorKind::not_found, 0, "attach to", directory,
                       "the checker has not published yet; start ballastd, or try again"};
   }
-  if (segment_ && id == segment_id_) {
-    return shm::Error{shm::ErrorKind::not_found, 0, "leave segment", std::to_string(id),
-                      "it is superseded, but the locator names no other yet"};
+  return id;
+}
+
+}  // namespace
+
+// Opens whatever segment the locator names, and leaves the one before, or keeps it while picks are
+// in flight there.
+shm::Status Handle::enter_active_segment() {
+  auto id = active_segment(directory_);
+  for (unsigned attempt = 0; id; ++attempt) {
+    if (segment_ && *id == segment_id_) {
+      return shm::Error{shm::ErrorKind::not_found, 0, "leave segment", std::to_string(*id),
+                        "it is superseded, but the locator names no other yet"};
+    }
+    auto opened = shm::WorkerSegment::open(directory_, *id);
+    if (opened) {
+      const std::lock_guard lock(registry().mutex);
+      retire_row();
+      adopt(std::move(*opened));
+      return shm::Done{};
+    }
+    // The table may have grown again in between, and the segment be gone for that reason.
+    const std::uint64_t failed = *id;
+    id = active_segment(directory_);
+    if (id && (*id == failed || attempt == kMaxRefreshes)) return opened.error();
   }
-  auto opened = shm::WorkerSegment::open(directory_, id);
-  if (!opened) return opened.error();
-  const std::lock_guard lock(registry().mutex);
-  retire_row();
-  adopt(std::move(*opened));
-  return shm::Done{};
+  return id.error();
 }
 
 void Handle::adopt(shm::WorkerSegment segment) {

@@ -6,35 +6,17 @@
 #include <cstring>
 #include <string>
 
+#include "tests/support/attached.hpp"
 #include "tests/support/published.hpp"
 
 using namespace ballast;
 using engine::Strategy;
+using tests::Attached;
 using tests::Published;
 using tests::service_of;
 using tests::settings_of;
 
 namespace {
-
-struct Attached {
-  ballast_t* handle = nullptr;
-  ballast_service_t service = 0;
-
-  explicit Attached(const std::string& directory, const char* name = "web") {
-    ballast_options_t options = BALLAST_OPTIONS_INIT;
-    options.directory = directory.c_str();
-    REQUIRE_MESSAGE(ballast_attach(&options, &handle) == BALLAST_OK, ballast_last_error());
-    REQUIRE(ballast_find_service(handle, name, &service) == BALLAST_OK);
-  }
-  Attached(const Attached&) = delete;
-  Attached& operator=(const Attached&) = delete;
-  ~Attached() { ballast_detach(handle); }
-
-  ballast_status_t pick(const std::string& key, ballast_pick_t& out,
-                        const ballast_pick_options_t* options = nullptr) {
-    return ballast_pick(handle, service, key.data(), key.size(), options, &out);
-  }
-};
 
 ballast_status_t attach_to(const std::string& directory) {
   ballast_options_t options = BALLAST_OPTIONS_INIT;
