@@ -1,0 +1,239 @@
+// A million picks and reports through the shared library, while the kernel kills the process for
+// any system call (seccomp's strict mode) and every allocation, lock and look at a clock is
+// counted: all must stay at zero. The child that does it says so with the raw exit call, one of the
+// four that strict mode allows.
+#include <ballast.h>
+#include <dlfcn.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <ctime>
+#include <new>
+
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+
+#include "tests/support/attached.hpp"
+#include "tests/support/published.hpp"
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define BALLAST_QUIET_TEST_SKIPPED "sanitizers allocate and call the system for themselves"
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer) || \
+    __has_feature(memory_sanitizer)
+#define BALLAST_QUIET_TEST_SKIPPED "sanitizers allocate and call the system for themselves"
+#endif
+#endif
+
+namespace {
+
+// Counted only between start and stop, in the one thread of the child.
+bool counting = false;
+unsigned long allocations = 0;
+unsigned long locks = 0;
+unsigned long clocks = 0;
+
+void count(unsigned long& what) noexcept {
+  if (counting) ++what;
+}
+
+const char* skipped = nullptr;
+
+}  // namespace
+
+#ifndef BALLAST_QUIET_TEST_SKIPPED
+// These stand before the C library's for the whole process, libballast.so included.
+extern "C" {
+void* __libc_malloc(std::size_t size);
+void* __libc_calloc(std::size_t count, std::size_t size);
+void* __libc_realloc(void* old, std::size_t size);
+void* __libc_memalign(std::size_t alignment, std::size_t size);
+
+void* malloc(std::size_t size) {
+  count(allocations);
+  return __libc_malloc(size);
+}
+void* calloc(std::size_t number, std::size_t size) {
+  count(allocations);
+  return __libc_calloc(number, size);
+}
+void* realloc(void* old, std::size_t size) {
+  count(allocations);
+  return __libc_realloc(old, size);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t size) {
+  count(allocations);
+  return __libc_memalign(alignment, size);
+}
+int pthread_mutex_lock(pthread_mutex_t* mutex) {
+  count(locks);
+  using Lock = int (*)(pthread_mutex_t*);
+  static const auto real = reinterpret_cast<Lock>(::dlsym(RTLD_NEXT, "pthread_mutex_lock"));
+  return real(mutex);
+}
+int clock_gettime(clockid_t clock, timespec* out) {
+  count(clocks);  // the vDSO answers without a system call, so seccomp would not see it
+  return static_cast<int>(::syscall(SYS_clock_gettime, clock, out));
+}
+}
+#endif
+
+namespace {
+
+using namespace ballast;
+using engine::Strategy;
+
+constexpr int kPicks = 1'000'000;
+
+enum Exit : long {
+  kQuiet = 0,
+  kPickFailed = 1,
+  kReportFailed = 2,
+  kAllocated = 3,
+  kLocked = 4,
+  kReadClock = 5,
+  kNoSeccomp = 77,
+};
+
+[[noreturn]] void leave(long code) {
+  for (;;)
+    ::syscall(SYS_exit, code);
+}
+
+// One pick and its report; every fourth is retried with the first excluded.
+long one(const tests::Attached& worker, const unsigned char* key, std::size_t length, bool retry) {
+  ballast_pick_t pick = BALLAST_PICK_INIT;
+  if (ballast_pick(worker.handle, worker.service, key, length, nullptr, &pick) != BALLAST_OK)
+    return kPickFailed;
+  if (retry) {
+    const ballast_pick_t* tried[] = {&pick};
+    ballast_pick_options_t options = BALLAST_PICK_OPTIONS_INIT;
+    options.tried = tried;
+    options.tried_count = 1;
+    ballast_pick_t second = BALLAST_PICK_INIT;
+    if (ballast_pick(worker.handle, worker.service, key, length, &options, &second) != BALLAST_OK)
+      return kPickFailed;
+    if (ballast_report(worker.handle, &second, BALLAST_SUCCESS, 7) != BALLAST_OK)
+      return kReportFailed;
+  }
+  return ballast_report(worker.handle, &pick, BALLAST_TIMEOUT, 12) == BALLAST_OK ? kQuiet
+                                                                                 : kReportFailed;
+}
+
+[[noreturn]] void pick_in_silence(const tests::Attached& worker) {
+  if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) ::_exit(kNoSeccomp);
+  counting = true;
+  for (int i = 0; i < kPicks; ++i) {
+    unsigned char key[8];
+    for (int b = 0; b < 8; ++b)
+      key[b] = static_cast<unsigned char>(i >> (4 * b));
+    if (const long failed = one(worker, key, 4 + static_cast<std::size_t>(i) % 5, i % 4 == 0);
+        failed != kQuiet) {
+      leave(failed);
+    }
+  }
+  counting = false;
+  leave(allocations != 0 ? kAllocated : locks != 0 ? kLocked : clocks != 0 ? kReadClock : kQuiet);
+}
+
+int wait_for(pid_t pid) {
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+void check_quiet(Strategy strategy) {
+  tests::Published published(tests::settings_of({tests::service_of("web", strategy, 100)}));
+  int ready[2];
+  int go[2];
+  REQUIRE(::pipe(ready) == 0);
+  REQUIRE(::pipe(go) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const tests::Attached worker(published.directory());
+    if (one(worker, nullptr, 0, true) != kQuiet) ::_exit(kPickFailed);
+    char byte = 'x';
+    static_cast<void>(!::write(ready[1], &byte, 1));
+    static_cast<void>(!::read(go[0], &byte, 1));
+    pick_in_silence(worker);
+  }
+  char byte = 0;
+  REQUIRE(::read(ready[0], &byte, 1) == 1);
+  // What the silent child meets first: another generation, and instances that are down.
+  published.apply(tests::settings_of({tests::service_of("web", strategy, 97)}));
+  for (std::size_t i = 0; i < 97; i += 9)
+    published.set_usable(0, i, false);
+  static_cast<void>(!::write(go[1], "x", 1));
+  const int result = wait_for(child);
+  for (const int end : {ready[0], ready[1], go[0], go[1]})
+    ::close(end);
+  if (result == kNoSeccomp) {
+    skipped = "seccomp's strict mode is not to be had here";
+    return;
+  }
+  CHECK_MESSAGE(result != 1000 + SIGKILL, "a system call was made");
+  CHECK(result == kQuiet);
+  published.publisher().tick();
+  CHECK(published.in_flight() == 0);
+  std::uint64_t reported = 0;
+  for (std::uint32_t slot = 0; slot < 100; ++slot)
+    reported += published.totals(slot).values[shm::kTimeout];
+  CHECK(reported == kPicks + 1);
+}
+
+}  // namespace
+
+#ifndef BALLAST_QUIET_TEST_SKIPPED
+TEST_CASE("the counters of this test count") {
+  counting = true;
+  ::free(std::malloc(1));
+  delete new int(0);
+  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  ::pthread_mutex_lock(&mutex);
+  ::pthread_mutex_unlock(&mutex);
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  counting = false;
+  CHECK(allocations >= 1);
+  CHECK(locks == 1);
+  CHECK(clocks == 1);
+  allocations = locks = clocks = 0;
+  // Allocations inside libballast.so are seen too: attaching makes some.
+  tests::Published published(tests::settings_of({tests::service_of("web", Strategy::maglev, 3)}));
+  const std::string directory = published.directory();
+  counting = true;
+  const tests::Attached worker(directory);
+  counting = false;
+  CHECK(allocations > 0);
+  CHECK(locks > 0);
+  allocations = locks = clocks = 0;
+}
+
+TEST_CASE("a million picks by a table are quiet") {
+  check_quiet(Strategy::maglev);
+}
+TEST_CASE("a million picks by a ring are quiet") {
+  check_quiet(Strategy::ketama);
+}
+TEST_CASE("a million picks by turns are quiet") {
+  check_quiet(Strategy::round_robin);
+}
+#endif
+
+int main(int argc, char** argv) {
+#ifdef BALLAST_QUIET_TEST_SKIPPED
+  skipped = BALLAST_QUIET_TEST_SKIPPED;
+#endif
+  doctest::Context context(argc, argv);
+  const int failed = context.run();
+  if (failed == 0 && skipped != nullptr) {
+    std::printf("skipped: %s\n", skipped);
+    return 77;
+  }
+  return failed;
+}
