@@ -1,0 +1,288 @@
+// Keeps three views of the instances together: the settings, what the prober checks, and where the
+// publisher has put them. The prober knows an instance by a number of our own, which it keeps from
+// the shadow into office and through reloads, and so do its connections.
+#include "engine/checker/checker.hpp"
+
+#include <map>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+#include "engine/checker/known_health.hpp"
+#include "engine/checker/publisher.hpp"
+
+namespace ballast::checker {
+namespace {
+
+struct Target {
+  std::string service;
+  InstanceSettings instance;
+  CheckSettings check;
+  Health health = Health::unknown;
+  Reason reason = Reason::none;  // of the last verdict
+  bool checked = false;
+  // Where the publisher has it; meaningless in the shadow.
+  std::uint16_t slot = 0;
+  std::uint32_t incarnation = 0;
+};
+
+// Whether an instance of unknown health is used.
+bool trusted(const CheckSettings& check) {
+  return check.kind == CheckKind::none || check.first_check == FirstCheck::up;
+}
+
+std::size_t count_instances(const Settings& settings) {
+  std::size_t count = 0;
+  for (const ServiceSettings& service : settings.services)
+    count += service.instances.size();
+  return count;
+}
+
+}  // namespace
+
+class Checker::Impl {
+ public:
+  Impl(Loop& loop, CheckerOptions options)
+      : loop_(loop),
+        options_(std::move(options)),
+        prober_(
+            loop, options_.prober,
+            [this](InstanceId id, const Verdict& verdict) { on_verdict(id, verdict); },
+            [this](InstanceId id, const CheckResult& result) { on_check(id, result); }) {}
+
+  ~Impl() { stop_ticking(); }
+
+  void start_in_shadow(const Settings& settings, const std::string& directory) {
+    follow(settings, read_known_health(directory));
+  }
+
+  [[nodiscard]] std::size_t unchecked() const noexcept {
+    std::size_t count = 0;
+    for (const auto& [id, target] : targets_) {
+      if (!target.checked && target.check.kind != CheckKind::none) ++count;
+    }
+    return count;
+  }
+
+  shm::Status take(shm::Lease lease, const Settings& settings) {
+    auto publisher = Publisher::open(std::move(lease), settings);
+    if (!publisher) return publisher.error();
+    if (const auto applied = publisher->apply(settings); !applied) return applied.error();
+    publisher_.emplace(std::move(*publisher));
+    settle(settings);
+    ticker_ = loop_.every(kTickPeriod, [this] { tick(); });
+    tell(Level::info, publisher_->adopted() ? "segment_adopted" : "segment_created",
+         {{"segment", std::to_string(publisher_->segment_id())},
+          {"term", std::to_string(publisher_->term())},
+          {"services", std::to_string(settings.services.size())},
+          {"instances", std::to_string(count_instances(settings))}});
+    return shm::Done{};
+  }
+
+  shm::Status reload(const Settings& settings) {
+    const std::uint64_t segment = publisher_->segment_id();
+    trust_before_checking(settings);
+    if (const auto applied = publisher_->apply(settings); !applied) return applied.error();
+    if (publisher_->segment_id() != segment) {
+      tell(Level::info, "segment_grown",
+           {{"from", std::to_string(segment)}, {"to", std::to_string(publisher_->segment_id())}});
+    }
+    settle(settings);
+    return shm::Done{};
+  }
+
+  void leave() noexcept {
+    stop_ticking();
+    if (publisher_) publisher_->leave();
+    publisher_.reset();
+  }
+
+  [[nodiscard]] ProberStats stats() const { return prober_.stats(); }
+
+ private:
+  void tell(Level level, std::string name,
+            std::vector<std::pair<std::string, std::string>> fields) {
+    if (options_.on_event) options_.on_event({level, std::move(name), std::move(fields)});
+  }
+
+  // Makes the prober check what the settings name, and nothing else.
+  void follow(const Settings& settings, const std::map<InstanceKey, Health>& known) {
+    std::set<InstanceKey> wanted;
+    for (const ServiceSettings& service : settings.services) {
+      for (const InstanceSettings& instance : service.instances) {
+        InstanceKey key{service.name, instance.endpoint.to_words()};
+        follow(key, service, instance, known);
+        wanted.insert(std::move(key));
+      }
+    }
+    std::erase_if(ids_, [&](const auto& entry) {
+      if (wanted.contains(entry.first)) return false;
+      prober_.remove(entry.second);
+      targets_.erase(entry.second);
+      return true;
+    });
+  }
+
+  void follow(const InstanceKey& key, const ServiceSettings& service,
+              const InstanceSettings& instance, const std::map<InstanceKey, Health>& known) {
+    if (const auto found = ids_.find(key); found != ids_.end()) {
+      Target& target = targets_.at(found->second);
+      const bool same = target.instance.text == instance.text && target.check == service.check;
+      if (!same) prober_.update(found->second, instance, service.check);
+      if (service.check.kind == CheckKind::none) target.health = Health::unknown;
+      target.instance = instance;
+      target.check = service.check;
+      return;
+    }
+    Target target;
+    target.service = service.name;
+    target.instance = instance;
+    target.check = service.check;
+    const auto knowledge = known.find(key);
+    if (knowledge != known.end() && service.check.kind != CheckKind::none) {
+      target.health = knowledge->second;
+    }
+    const InstanceId id = next_id_++;
+    const Health health = target.health;
+    ids_.emplace(key, id);
+    targets_.emplace(id, std::move(target));
+    prober_.add(id, instance, service.check, health);
+  }
+
+  // After the publisher has applied `settings`: follows them, and brings table and targets to one
+  // opinion.
+  void settle(const Settings& settings) {
+    std::map<InstanceKey, Health> known;
+    const auto key_of = [&](const PublishedInstance& published) {
+      const ServiceSettings& service = settings.services[published.service];
+      return InstanceKey{service.name, service.instances[published.instance].endpoint.to_words()};
+    };
+    for (const auto& published : publisher_->instances())
+      known[key_of(published)] = published.health;
+    follow(settings, known);
+    for (const auto& published : std::vector(publisher_->instances())) {
+      Target& target = targets_.at(ids_.at(key_of(published)));
+      target.slot = published.slot;
+      target.incarnation = published.incarnation;
+      const bool unchecked = target.check.kind == CheckKind::none;
+      if (target.health == Health::unknown && !unchecked) target.health = published.health;
+      if (target.health != published.health) publish(target);
+    }
+  }
+
+  // An instance that is used without a check, and from now on needs one, must not drop out until
+  // that check: it counts as up until the check says otherwise.
+  void trust_before_checking(const Settings& settings) {
+    for (const ServiceSettings& service : settings.services) {
+      if (trusted(service.check)) continue;
+      for (const InstanceSettings& instance : service.instances) {
+        const auto found = ids_.find({service.name, instance.endpoint.to_words()});
+        if (found == ids_.end()) continue;
+        const InstanceId id = found->second;
+        Target& target = targets_.at(id);
+        if (target.health != Health::unknown || !trusted(target.check)) continue;
+        target.health = Health::up;
+        publisher_->set_health(target.slot, target.incarnation, Health::up, Reason::not_checked);
+        prober_.remove(id);
+        prober_.add(id, target.instance, target.check, Health::up);
+      }
+    }
+  }
+
+  void publish(const Target& target) {
+    if (!publisher_) return;
+    publisher_->set_health(target.slot, target.incarnation, target.health, target.reason);
+  }
+
+  void on_verdict(InstanceId id, const Verdict& verdict) {
+    const auto found = targets_.find(id);
+    if (found == targets_.end()) return;
+    Target& target = found->second;
+    target.health = verdict.healthy ? Health::up : Health::down;
+    target.reason = verdict.check.reason;
+    publish(target);
+    if (!publisher_) return;
+    tell(verdict.healthy ? Level::info : Level::warning,
+         verdict.healthy ? "instance_up" : "instance_down",
+         {{"service", target.service},
+          {"instance", target.instance.text},
+          {"reason", shm::to_text(target.reason)},
+          {"detail", std::to_string(verdict.check.detail)},
+          {"check_us", std::to_string(verdict.check.latency.count())}});
+  }
+
+  void on_check(InstanceId id, const CheckResult& result) {
+    const auto found = targets_.find(id);
+    if (found == targets_.end()) return;
+    Target& target = found->second;
+    target.checked = true;
+    if (target.health == Health::unknown && result.passed()) {
+      // Trusted from the start: the prober has no news, but the table does not say "up" yet.
+      target.health = Health::up;
+      target.reason = result.reason;
+      publish(target);
+    }
+    if (publisher_) {
+      publisher_->record_check(target.slot, target.incarnation, result.passed(),
+                               static_cast<std::uint32_t>(result.latency.count()));
+    }
+  }
+
+  void tick() {
+    const TickReport report = publisher_->tick();
+    if (report.reaped_rows != 0) {
+      tell(Level::warning, "rows_reaped",
+           {{"rows", std::to_string(report.reaped_rows)},
+            {"abandoned", std::to_string(report.abandoned)}});
+    }
+    if (report.drained_previous) tell(Level::info, "segment_drained", {});
+    if (report.directory_gone || report.handover_requested) {
+      const bool gone = report.directory_gone;
+      stop_ticking();
+      if (gone) tell(Level::error, "directory_gone", {});
+      if (options_.on_stop) {
+        options_.on_stop(gone ? StopReason::directory_gone : StopReason::handover);
+      }
+    }
+  }
+
+  void stop_ticking() noexcept {
+    if (ticker_) loop_.timers().destroy(*ticker_);
+    ticker_.reset();
+  }
+
+  Loop& loop_;
+  CheckerOptions options_;
+  std::unordered_map<InstanceId, Target> targets_;
+  std::map<InstanceKey, InstanceId> ids_;
+  InstanceId next_id_ = 1;
+  std::optional<Publisher> publisher_;
+  std::optional<Timers::Id> ticker_;
+  Prober prober_;  // last, so that it is gone before what its callbacks use
+};
+
+Checker::Checker(Loop& loop, CheckerOptions options)
+    : impl_(std::make_unique<Impl>(loop, std::move(options))) {}
+Checker::~Checker() = default;
+
+void Checker::start_in_shadow(const Settings& settings, const std::string& directory) {
+  impl_->start_in_shadow(settings, directory);
+}
+std::size_t Checker::unchecked() const noexcept {
+  return impl_->unchecked();
+}
+shm::Status Checker::take(shm::Lease lease, const Settings& settings) {
+  return impl_->take(std::move(lease), settings);
+}
+shm::Status Checker::reload(const Settings& settings) {
+  return impl_->reload(settings);
+}
+void Checker::leave() noexcept {
+  impl_->leave();
+}
+ProberStats Checker::stats() const {
+  return impl_->stats();
+}
+
+}  // namespace ballast::checker

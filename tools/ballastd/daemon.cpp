@@ -1,0 +1,294 @@
+// Everything here runs on the loop's one thread; signals come through a descriptor.
+#include "tools/ballastd/daemon.hpp"
+
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <memory>
+#include <random>
+
+#include "engine/checker/checker.hpp"
+#include "engine/checker/loop.hpp"
+#include "shm/lease.hpp"
+#include "shm/paths.hpp"
+#include "tools/ballastd/config.hpp"
+#include "tools/ballastd/log.hpp"
+
+namespace ballast::tools {
+namespace {
+
+using checker::Event;
+using checker::Level;
+using checker::Settings;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kShadowAllowance{2000};  // beyond the longest check timeout
+constexpr milliseconds kHandoverPatience{10'000};
+constexpr milliseconds kHandoverPoll{2};
+
+void tell(Level level, const char* name,
+          std::vector<std::pair<std::string, std::string>> fields = {}) {
+  log_event({level, name, std::move(fields)});
+}
+
+// Every instance may need a connection of its own.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+class Signals {
+ public:
+  Signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : {SIGHUP, SIGTERM, SIGINT})
+      sigaddset(&set, signal);
+    sigprocmask(SIG_BLOCK, &set, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+    descriptor_ = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+  }
+  ~Signals() {
+    if (descriptor_ >= 0) close(descriptor_);
+  }
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+
+  [[nodiscard]] int descriptor() const { return descriptor_; }
+  // The next signal, 0 if there is none.
+  [[nodiscard]] int next() const {
+    signalfd_siginfo info{};
+    return read(descriptor_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo)
+                                                                : 0;
+  }
+
+ private:
+  int descriptor_ = -1;
+};
+
+class Daemon {
+ public:
+  Daemon(const Options& options, Settings settings, checker::Loop& loop, const Signals& signals)
+      : options_(options),
+        settings_(std::move(settings)),
+        directory_(directory_of(options_, settings_)),
+        loop_(loop),
+        signals_(signals),
+        checker_(loop, checker_options()) {
+    loop_.watch(signals_.descriptor(), [this] { on_signals(); });
+  }
+  ~Daemon() { loop_.unwatch(signals_.descriptor()); }
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  int run() {
+    tell(Level::info, "starting",
+         {{"version", BALLAST_VERSION},
+          {"pid", std::to_string(getpid())},
+          {"config", options_.config},
+          {"directory", directory_},
+          {"io", loop_.backend() == checker::Backend::io_uring ? "io_uring" : "epoll"}});
+    if (!(options_.handover ? take_over() : take_now())) return failed_ ? 1 : 0;
+    tell(Level::info, "ready");
+    if (!stopping_) loop_.run();
+    checker_.leave();
+    tell(Level::info, "left");
+    return failed_ ? 1 : 0;
+  }
+
+ private:
+  checker::CheckerOptions checker_options() {
+    checker::CheckerOptions options;
+    options.prober.seed = std::random_device{}();
+    options.prober.log = [](std::string_view line) {
+      tell(Level::warning, "prober", {{"message", std::string(line)}});
+    };
+    options.on_event = log_event;
+    options.on_stop = [this](checker::StopReason reason) {
+      if (reason == checker::StopReason::handover) {
+        stop("handover");
+      } else {
+        fail("the locator in " + directory_ + " was removed or replaced", "start ballastd again");
+      }
+    };
+    return options;
+  }
+
+  void stop(const char* why) {
+    tell(Level::info, "leaving", {{"because", why}});
+    stopping_ = true;
+    loop_.stop();
+  }
+
+  bool fail(const std::string& what, const std::string& advice = {}) {
+    tell(Level::error, "failed", {{"because", advice.empty() ? what : what + ": " + advice}});
+    failed_ = true;
+    stopping_ = true;
+    loop_.stop();
+    return false;
+  }
+
+  bool take(shm::Lease lease) {
+    const auto taken = checker_.take(std::move(lease), settings_);
+    if (!taken) return fail(taken.error().to_text());
+    in_office_ = true;
+    return true;
+  }
+
+  bool take_now() {
+    auto lease = shm::Lease::acquire(directory_, shm::Lease::Wait::no);
+    return lease ? take(std::move(*lease)) : fail(lease.error().to_text());
+  }
+
+  // Turns the loop until `done` says so, the time is up, or a signal ends it all.
+  template <class Done>
+  bool wait_until(Done done, steady_clock::duration patience, milliseconds poll) {
+    const auto deadline = steady_clock::now() + patience;
+    while (!stopping_ && steady_clock::now() < deadline) {
+      if (done()) return true;
+      loop_.run_once(poll);
+    }
+    return !stopping_ && done();
+  }
+
+  bool take_over() {
+    checker_.start_in_shadow(settings_, directory_);
+    tell(Level::info, "handover_checking", {{"instances", std::to_string(checker_.unchecked())}});
+    milliseconds longest{0};
+    for (const auto& service : settings_.services) {
+      longest = std::max(longest, service.check.timeout);
+    }
+    if (!wait_until([this] { return checker_.unchecked() == 0; }, longest + kShadowAllowance,
+                    milliseconds(50)) &&
+        !stopping_) {
+      tell(Level::warning, "handover_unchecked",
+           {{"instances", std::to_string(checker_.unchecked())}});
+    }
+    if (stopping_) return false;
+    return wait_for_lease();
+  }
+
+  bool wait_for_lease() {
+    std::uint64_t asked = 0;
+    bool ended = false;
+    bool taken = false;
+    const auto attempt = [&] {
+      auto lease = shm::Lease::acquire(directory_, shm::Lease::Wait::no);
+      if (lease) {
+        taken = take(std::move(*lease));
+        return ended = true;
+      }
+      if (lease.error().kind != shm::ErrorKind::busy) {
+        fail(lease.error().to_text());
+        return ended = true;
+      }
+      if (asked != 0) return false;
+      const auto request = shm::Lease::request_handover(directory_);
+      if (!request) {
+        fail(request.error().to_text());
+        return ended = true;
+      }
+      asked = *request;
+      tell(Level::info, "handover_requested", {{"term", std::to_string(asked)}});
+      return false;
+    };
+    wait_until(attempt, kHandoverPatience, kHandoverPoll);
+    if (ended) return taken;
+    shm::Lease::withdraw_handover(directory_, asked);
+    if (stopping_) return false;
+    const auto still = shm::Lease::acquire(directory_, shm::Lease::Wait::no);
+    return fail("the running ballastd did not leave within 10 s",
+                still ? "it has just left, try again" : still.error().to_text());
+  }
+
+  void on_signals() {
+    for (int signal = signals_.next(); signal != 0; signal = signals_.next()) {
+      if (signal == SIGHUP) {
+        reload();
+      } else {
+        stop(signal == SIGTERM ? "SIGTERM" : "SIGINT");
+      }
+    }
+  }
+
+  void reload_failed(const std::string& why) {
+    tell(Level::error, "reload_failed", {{"because", why}});
+  }
+
+  void reload() {
+    if (stopping_) return;
+    ConfigResult config = read_config_file(options_.config);
+    for (const Diagnostic& error : config.errors)
+      reload_failed(error.line);
+    if (!config.settings) return;
+    Settings& wanted = *config.settings;
+    if (directory_of(options_, wanted) != directory_) {
+      reload_failed(options_.config + ": the directory changes from " + directory_ + " to " +
+                    directory_of(options_, wanted) + ": start another ballastd for it");
+      return;
+    }
+    if (!in_office_) {
+      reload_failed("not in charge yet: send SIGHUP again after the hand-over");
+      return;
+    }
+    if (const auto done = checker_.reload(wanted); !done) {
+      reload_failed(done.error().to_text());
+      return;
+    }
+    settings_ = std::move(wanted);
+    std::size_t instances = 0;
+    for (const auto& service : settings_.services)
+      instances += service.instances.size();
+    tell(Level::info, "reloaded",
+         {{"services", std::to_string(settings_.services.size())},
+          {"instances", std::to_string(instances)}});
+  }
+
+  const Options& options_;
+  Settings settings_;
+  std::string directory_;
+  checker::Loop& loop_;
+  const Signals& signals_;
+  bool stopping_ = false;
+  bool failed_ = false;
+  bool in_office_ = false;
+  checker::Checker checker_;
+};
+
+}  // namespace
+
+std::string directory_of(const Options& options, const Settings& settings) {
+  if (!options.directory.empty()) return options.directory;
+  if (!settings.directory.empty()) return settings.directory;
+  return shm::default_directory(settings.name_space);
+}
+
+int run_daemon(const Options& options, Settings settings) {
+  raise_descriptor_limit();
+  const Signals signals;
+  if (signals.descriptor() < 0) {
+    tell(Level::error, "failed", {{"because", std::string("signalfd: ") + std::strerror(errno)}});
+    return 1;
+  }
+  checker::LoopOptions loop_options;
+  loop_options.log = [](std::string_view line) {
+    tell(Level::warning, "loop", {{"message", std::string(line)}});
+  };
+  auto loop = checker::make_loop(loop_options);
+  if (!loop) {
+    tell(Level::error, "failed", {{"because", loop.error().to_text()}});
+    return 1;
+  }
+  return Daemon(options, std::move(settings), **loop, signals).run();
+}
+
+}  // namespace ballast::tools
