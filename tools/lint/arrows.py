@@ -17,7 +17,7 @@ ARROWS = {
     "engine": {"engine", "shm"},
     "tools": {"tools", "engine", "shm"},
     "tests": {"tests", "tools", "engine", "shm", "bench"},
-    "bench": {"bench", "tools", "engine", "shm"},
+    "bench": {"bench", "tests", "tools", "engine", "shm"},  # for tests/support
 }
 PUBLIC = {"engine/ballast.h", "engine/ballast.hpp"}
 # What a public header may not bring along: any dependency, and anything of ours but the other one.

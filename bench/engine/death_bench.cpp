@@ -1,0 +1,177 @@
+// How long a dead server goes on being picked. A process that serves one instance, or a thousand,
+// is killed with SIGKILL; the real checker, with its default settings and in its own process,
+// notices; the time ends when the last of two workers has had every key of a dead instance go
+// elsewhere. The workers are pinned to two processors and pick without pause, so that they compete
+// with everything else for them.
+#include <algorithm>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bench/engine/cases.hpp"
+#include "bench/engine/worker.hpp"
+#include "bench/support/clock.hpp"
+#include "bench/support/live_checker.hpp"
+#include "bench/support/namespace.hpp"
+#include "bench/support/processes.hpp"
+#include "shm/lease.hpp"
+#include "shm/paths.hpp"
+#include "tests/support/tiny_server.hpp"
+
+namespace ballast::bench {
+
+namespace {
+
+constexpr unsigned kWorkers = 2;
+constexpr std::uint64_t kPatienceNs = 30'000'000'000;
+
+struct Watch {
+  Barrier barrier;
+  std::atomic<unsigned> ready{0};
+  std::uint64_t seen_ns[kWorkers] = {};
+};
+
+void sleep_ms(int ms) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+}
+
+// `count` endpoints that nobody listens on, 127.1.x.y with one port.
+std::vector<shm::Endpoint> endpoints_of(std::size_t count, std::uint8_t second) {
+  const std::uint16_t port = test::free_port();
+  std::vector<shm::Endpoint> out;
+  for (std::size_t i = 0; i < count; ++i) {
+    shm::Endpoint endpoint = test::local_endpoint(port);
+    endpoint.address[1] = second;
+    endpoint.address[2] = static_cast<std::uint8_t>(i / 250);
+    endpoint.address[3] = static_cast<std::uint8_t>(1 + i % 250);
+    out.push_back(endpoint);
+  }
+  return out;
+}
+
+checker::Settings settings_for(const std::vector<shm::Endpoint>& dying,
+                               const std::vector<shm::Endpoint>& staying) {
+  checker::Settings settings;
+  settings.max_workers = 16;
+  checker::ServiceSettings service;
+  service.name = kServiceName;
+  for (const auto* list : {&dying, &staying}) {
+    for (const shm::Endpoint& endpoint : *list)
+      service.instances.push_back({endpoint, endpoint.to_text(), 1});
+  }
+  settings.services.push_back(std::move(service));
+  return settings;
+}
+
+// The active segment, once every instance in it is up.
+std::uint64_t wait_until_up(const std::string& directory, std::size_t instances) {
+  const std::uint64_t limit = monotonic_ns() + kPatienceNs;
+  while (monotonic_ns() < limit) {
+    const auto ids = shm::list_segments(directory);
+    if (!ids.empty()) {
+      if (auto segment = shm::WorkerSegment::open(directory, ids.back())) {
+        const auto up =
+            std::count_if(segment->table.states.begin(), segment->table.states.end(),
+                          [](const shm::Word64& word) { return shm::is_usable(shm::get(word)); });
+        if (static_cast<std::size_t>(up) == instances) return ids.back();
+      }
+    }
+    sleep_ms(5);
+  }
+  throw std::runtime_error("the instances did not come up");
+}
+
+// One key for each of the dying instances' slots.
+std::vector<Key> keys_of_slots(Worker& worker, const std::vector<bool>& dying) {
+  std::vector<Key> out;
+  std::vector<bool> wanted = dying;
+  const auto left = static_cast<std::size_t>(std::count(wanted.begin(), wanted.end(), true));
+  for (std::uint64_t seed = 1; out.size() < left; ++seed) {
+    for (const Key& key : make_keys(KeyOrder::mixed, seed)) {
+      const std::uint32_t slot = worker.pick(key);
+      if (slot >= wanted.size() || !wanted[slot]) continue;
+      wanted[slot] = false;
+      out.push_back(key);
+    }
+  }
+  return out;
+}
+
+void watch(Worker& worker, const std::vector<bool>& dying, unsigned rank, Watch& shared) {
+  std::vector<Key> keys = keys_of_slots(worker, dying);
+  shared.barrier.wait(kWorkers);
+  shared.ready.fetch_add(1, std::memory_order_release);  // pairs with the parent's load
+  const std::uint64_t limit = monotonic_ns() + kPatienceNs;
+  while (!keys.empty()) {
+    std::erase_if(keys, [&](const Key& key) {
+      const std::uint32_t slot = worker.pick(key);
+      return slot < dying.size() && !dying[slot];
+    });
+    if (monotonic_ns() > limit) throw std::runtime_error("the death was not seen for 30 s");
+  }
+  shared.seen_ns[rank] = monotonic_ns();
+}
+
+double death_ms(std::size_t dying_count, std::size_t staying_count) {
+  const tests::TempDir directory;
+  const std::vector<shm::Endpoint> dying = endpoints_of(dying_count, 1);
+  const std::vector<shm::Endpoint> staying = endpoints_of(staying_count, 2);
+  test::TinyServer victim(test::Behaviour::good, dying);
+  const test::TinyServer survivor(test::Behaviour::good, staying);
+  const checker::Settings settings = settings_for(dying, staying);
+  const Child checker([&] { run_checker(directory.path(), settings); });
+  const std::uint64_t id = wait_until_up(directory.path(), dying_count + staying_count);
+
+  const SharedArray<Watch> shared(1);
+  std::uint64_t killed_ns = 0;
+  std::thread killer([&] {
+    while (shared[0].ready.load(std::memory_order_acquire) < kWorkers)
+      sleep_ms(1);
+    sleep_ms(30);
+    killed_ns = monotonic_ns();
+    victim.kill(/*wait=*/false);
+  });
+  try {
+    run_processes(kWorkers, [&](unsigned rank) {
+      Worker worker(directory.path(), id, KeyOrder::mixed, rank);
+      auto segment = shm::WorkerSegment::open(directory.path(), id);
+      if (!segment) throw std::runtime_error(segment.error().to_text());
+      std::vector<bool> is_dying(segment->table.instances.size());
+      for (std::size_t slot = 0; slot < is_dying.size(); ++slot) {
+        const auto& words = segment->table.instances[slot].endpoint;
+        const shm::Endpoint endpoint =
+            shm::Endpoint::from_words({shm::get(words[0]), shm::get(words[1]), shm::get(words[2])});
+        is_dying[slot] = endpoint.port == dying[0].port && endpoint.address[1] == 1;
+      }
+      watch(worker, is_dying, rank, shared[0]);
+    });
+  } catch (...) {
+    shared[0].ready.store(kWorkers, std::memory_order_release);  // pairs with the killer's load
+    killer.join();
+    throw;
+  }
+  killer.join();
+  const auto& seen = shared[0].seen_ns;
+  return static_cast<double>(*std::max_element(seen, seen + kWorkers) - killed_ns) / 1e6;
+}
+
+void bench_death(Rows& rows, const std::string& id, std::size_t dying, std::size_t rounds,
+                 const Goal& goal) {
+  std::vector<double> figures;
+  for (std::size_t round = 0; round < rounds; ++round)
+    figures.push_back(death_ms(dying, 9));
+  rows.add({id, spread_of(figures), "ms", Better::lower, goal});
+}
+
+}  // namespace
+
+void add_death_cases(Suite& suite) {
+  suite.add("death.one_ms",
+            [](Rows& rows) { bench_death(rows, "death.one_ms", 1, 21, {"<= 2 ms", 2}); });
+  suite.add("death.thousand_ms",
+            [](Rows& rows) { bench_death(rows, "death.thousand_ms", 1000, 11, {"<= 30 ms", 30}); });
+}
+
+}  // namespace ballast::bench
