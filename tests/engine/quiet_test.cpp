@@ -38,7 +38,7 @@ unsigned long allocations = 0;
 unsigned long locks = 0;
 unsigned long clocks = 0;
 
-void count(unsigned long& what) noexcept {
+[[maybe_unused]] void count(unsigned long& what) noexcept {
   if (counting) ++what;
 }
 
@@ -147,7 +147,7 @@ int wait_for(pid_t pid) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
-void check_quiet(Strategy strategy) {
+[[maybe_unused]] void check_quiet(Strategy strategy) {
   tests::Published published(tests::settings_of({tests::service_of("web", strategy, 100)}));
   int ready[2];
   int go[2];
