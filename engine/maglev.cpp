@@ -19,7 +19,7 @@ namespace ballast::engine {
 namespace {
 
 // Below this many free entries, looking at all of them is cheaper than probing.
-constexpr std::uint32_t kTail = 256;
+constexpr std::uint32_t kTail = 192;
 
 __extension__ using Wide = unsigned __int128;
 
@@ -73,19 +73,14 @@ class Fill {
     probe_until<1>(share(85), turns);
     probe_until<2>(share(50), turns);
     probe_until<4>(share(25), turns);
-    probe_until<8>(0, turns);
+    probe_until<8>(share(8), turns);
+    probe_until<16>(0, turns);
     finish(turns);
   }
 
  private:
   std::uint32_t share(std::uint32_t percent) const noexcept {
     return static_cast<std::uint32_t>(std::uint64_t{size_} * percent / 100);
-  }
-
-  // Two entries never share a bucket, because there are more buckets than entries.
-  bool is_taken(std::uint64_t position) const noexcept {
-    const std::uint64_t bucket = position >> shift_;
-    return ((taken_[bucket / 64] >> (bucket % 64)) & 1) != 0;
   }
 
   template <unsigned kWidth, class Turns>
@@ -104,23 +99,22 @@ class Fill {
 
   template <unsigned kWidth>
   std::uint64_t first_free(const Cursor& cursor) const noexcept {
+    constexpr std::uint32_t kAll = (std::uint32_t{1} << kWidth) - 1;
     for (std::uint64_t position = cursor.position;;) {
-      std::uint32_t free = 0;
+      std::uint32_t taken = 0;
       std::uint64_t probe = position;
       for (unsigned i = 0; i < kWidth; ++i, probe += cursor.step) {
-        free |= std::uint32_t{!is_taken(probe)} << i;
+        const std::uint64_t bucket = probe >> shift_;
+        taken |= static_cast<std::uint32_t>((taken_[bucket / 64] >> (bucket % 64)) & 1) << i;
       }
-      if (free != 0) return position + std::countr_zero(free) * cursor.step;
+      if (taken != kAll) return position + std::countr_one(taken) * cursor.step;
       position = probe;
     }
   }
 
   template <class Turns>
   void finish(Turns& turns) {
-    std::vector<std::uint32_t> free;
-    for (std::uint32_t entry = 0; entry < size_; ++entry) {
-      if (table_[entry] == kNoSlot) free.push_back(entry);
-    }
+    std::vector<std::uint32_t> free = list_free();
     std::vector<std::uint32_t> takers(free.size());
     for (std::uint32_t& taker : takers)
       taker = static_cast<std::uint32_t>(turns.next());
@@ -134,6 +128,23 @@ class Fill {
       free[found] = free.back();
       free.pop_back();
     }
+  }
+
+  std::vector<std::uint32_t> list_free() const {
+    std::vector<std::uint32_t> free;
+    free.reserve(left_);
+    constexpr std::size_t kBlock = 64;  // most have none, which the compiler finds out quickly
+    for (std::size_t from = 0; from < size_; from += kBlock) {
+      const auto block = table_.subspan(from, std::min<std::size_t>(kBlock, size_ - from));
+      unsigned any = 0;
+      for (std::uint16_t slot : block)
+        any |= slot == kNoSlot ? 1U : 0U;
+      if (any == 0) continue;
+      for (std::size_t i = 0; i < block.size(); ++i) {
+        if (block[i] == kNoSlot) free.push_back(static_cast<std::uint32_t>(from + i));
+      }
+    }
+    return free;
   }
 
   // Index in `free` of the entry that comes first in the list that goes on at entry `next`. The
@@ -178,7 +189,9 @@ class Fill {
   std::span<std::uint16_t> table_;
   std::uint32_t size_;
   int shift_;
-  std::vector<std::uint64_t> taken_;  // one bit a bucket; buckets without an entry stay 0
+  // One bit a bucket. No two entries share one, since there are more buckets than entries; those
+  // without an entry stay 0 and are never asked for.
+  std::vector<std::uint64_t> taken_;
   std::uint32_t left_;
 };
 
