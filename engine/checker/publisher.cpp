@@ -38,9 +38,12 @@ shm::Result<shm::FileModes> modes_for(const Settings& settings) {
   return modes;
 }
 
+// Ids are milliseconds of the clock where nothing forbids it, so that a directory that was removed
+// and made again does not give an id twice: workers may still have the former one's files mapped.
 std::uint64_t next_segment_id(const std::string& directory) {
   const auto ids = shm::list_segments(directory);
-  return ids.empty() ? 1 : ids.back() + 1;
+  const std::uint64_t now_ms = shm::realtime_ns() / 1'000'000U;
+  return ids.empty() ? now_ms : std::max(now_ms, ids.back() + 1);
 }
 
 // Says in a new or adopted table who writes it now.
@@ -302,6 +305,9 @@ TickReport Publisher::tick() {
   if (s.ticks++ % kSlowTicks == 0) {
     report.freed_slots = s.free_cooled_slots();
     report.directory_gone = !s.lease.still_in_place();
+    // The last act: workers that have these files mapped look for the new ones by name, and go on
+    // picking from here until there are any.
+    if (report.directory_gone) supersede_segment(s.segment, 0);
   }
   return report;
 }
