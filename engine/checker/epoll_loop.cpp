@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <deque>
@@ -35,6 +36,8 @@ class EpollLoop final : public Loop {
     for (const Stream& stream : streams_) {
       if (stream.fd >= 0) ::close(stream.fd);
     }
+    for (const int fd : closing_)
+      ::close(fd);
     ::close(epoll_fd_);
   }
 
@@ -80,10 +83,10 @@ class EpollLoop final : public Loop {
     // Failures inside open() are told here, because open() itself calls nobody.
     std::vector<Failure> failed;
     failed.swap(failed_);
+    if (!failed.empty()) wait = Duration::zero();
+    if (!closing_.empty()) wait = std::min<Duration>(wait, kCloseDelay);
     const int timeout_ms =
-        failed.empty()
-            ? static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(wait).count())
-            : 0;
+        static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(wait).count());
     std::array<epoll_event, kEventsAtOnce> events;  // NOLINT: filled by the kernel
     const int n = epoll_wait(epoll_fd_, events.data(), kEventsAtOnce, timeout_ms);
     for (const Failure& failure : failed)
@@ -100,6 +103,7 @@ class EpollLoop final : public Loop {
       const std::function<void()> ready = found->second;  // it may unwatch itself
       ready();
     }
+    if ((n <= 0 && failed.empty()) || closing_.size() > kClosesPutOff) close_some();
   }
 
  private:
@@ -134,12 +138,23 @@ class EpollLoop final : public Loop {
 
   void release(std::uint32_t index) {
     Stream& stream = streams_[index];
-    if (stream.fd >= 0) ::close(stream.fd);  // takes it out of the epoll set as well
+    if (stream.fd >= 0) {
+      closing_.push_back(stream.fd);  // what it still reports carries an old generation
+    } else {
+      --open_streams_;
+    }
     const std::uint32_t generation = stream.generation + 1;
     stream = Stream();
     stream.generation = generation == 0 ? 1 : generation;
     free_.push_back(index);
-    --open_streams_;
+  }
+
+  void close_some() {
+    for (std::size_t n = std::min(closing_.size(), kClosesAtOnce); n > 0; --n) {
+      ::close(closing_.front());
+      closing_.pop_front();
+      --open_streams_;
+    }
   }
 
   Stream* find(StreamId id) {
@@ -223,6 +238,7 @@ class EpollLoop final : public Loop {
   std::deque<Stream> streams_;
   std::vector<std::uint32_t> free_;
   std::vector<Failure> failed_;
+  std::deque<int> closing_;
   std::map<int, std::function<void()>> watched_;
   std::array<char, 16384> buffer_{};
 };

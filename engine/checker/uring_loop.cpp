@@ -9,7 +9,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -137,6 +137,7 @@ class UringLoop final : public Loop {
  protected:
   void poll(Duration wait) override {
     if (!refused_.empty()) wait = Duration::zero();
+    if (!closing_.empty()) wait = std::min<Duration>(wait, kCloseDelay);
     __kernel_timespec timeout{};
     timeout.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(wait).count();
     timeout.tv_nsec = (wait % std::chrono::seconds(1)).count();
@@ -157,6 +158,7 @@ class UringLoop final : public Loop {
       ++count;
     }
     io_uring_cq_advance(&ring_, count);
+    if (count == 0 || closing_.size() > kClosesPutOff) close_some();
   }
 
  private:
@@ -169,10 +171,9 @@ class UringLoop final : public Loop {
     std::uint32_t generation = 1;
     std::uint16_t pending = 0;  // completions that the kernel still owes
     bool used = false;          // the handler may still be told something
-    bool winding_down = false;
-    bool has_file = true;  // until the kernel says that there is none
+    bool winding_down = false;  // being closed, as soon as the kernel owes nothing
+    bool has_file = true;       // until the kernel says that there is none
     bool sending = false;
-    bool drains_itself = false;  // the chain broke: what is owed comes without being cancelled
     int socket_error = 0;
     int send_error = 0;
     StreamHandler* handler = nullptr;
@@ -293,9 +294,21 @@ class UringLoop final : public Loop {
   // From here on the handler hears nothing. The place is free once the kernel owes nothing more.
   void wind_down(Stream& stream, StreamId id) {
     stream.used = false;
-    stream.winding_down = true;
-    if (stream.pending == 0) return finish_winding_down(stream, id);
-    if (!stream.drains_itself) prepare_cancel(stream, id);
+    closing_.push_back(id);
+  }
+
+  void close_some() {
+    for (std::size_t n = std::min(closing_.size(), kClosesAtOnce); n > 0; --n) {
+      const StreamId id = closing_.front();
+      closing_.pop_front();
+      Stream& stream = streams_[id.index];
+      stream.winding_down = true;
+      if (stream.pending > 0) {
+        prepare_cancel(stream, id);
+      } else {
+        finish_winding_down(stream, id);
+      }
+    }
   }
 
   void prepare_cancel(Stream& stream, StreamId id) {
@@ -370,7 +383,6 @@ class UringLoop final : public Loop {
   void on_connected(Stream& stream, StreamId id, int result) {
     if (!stream.used) return;
     if (result < 0) {
-      stream.drains_itself = true;
       return end(stream, id, stream.socket_error != 0 ? stream.socket_error : -result);
     }
     stream.handler->on_connect(id, stream.user);
@@ -435,6 +447,7 @@ class UringLoop final : public Loop {
   char* buffers_ = nullptr;
   std::deque<Stream> streams_;
   std::vector<std::uint32_t> free_;
+  std::deque<StreamId> closing_;
   std::deque<Refused> refused_;
   std::uint32_t refusals_ = 0;
   std::map<int, Watched> watched_;
