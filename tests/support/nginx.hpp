@@ -55,11 +55,15 @@ inline std::uint16_t free_port() {
 
 class Nginx {
  public:
-  // `http` is what stands in the http block. Returns when `port` on 127.0.0.1 accepts.
-  Nginx(const std::string& http, std::uint16_t port) : port_(port) {
+  // `http` is what stands in the http block. Returns when `port` on 127.0.0.1 accepts. With
+  // `workers` a master and so many workers, else one process that is all.
+  Nginx(const std::string& http, std::uint16_t port, int workers = 0)
+      : port_(port), has_master_(workers > 0) {
     const std::string dir = directory_.path();
     std::ofstream(dir + "/nginx.conf")
-        << "daemon off; master_process off; worker_processes 1;\n"
+        << "daemon off; master_process " << (has_master_ ? "on" : "off") << ";\n"
+        << "worker_processes " << (has_master_ ? workers : 1) << ";\n"
+        << "user root;\n"
         << "pid " << dir << "/pid; error_log " << dir << "/error.log crit;\n"
         << "events { worker_connections 1024; }\n"
         << "http {\n"
@@ -86,9 +90,13 @@ class Nginx {
   Nginx& operator=(const Nginx&) = delete;
   ~Nginx() {
     if (child_ <= 0) return;
-    kill(child_, SIGKILL);
+    kill(child_,
+         has_master_ ? SIGTERM : SIGKILL);  // a killed master would leave its workers behind
     waitpid(child_, nullptr, 0);
   }
+
+  // The process that was started: the master, if there is one.
+  [[nodiscard]] pid_t pid() const noexcept { return child_; }
 
   // A blocking connection to the front.
   [[nodiscard]] int connect_front() const {
@@ -123,6 +131,7 @@ class Nginx {
 
   tests::TempDir directory_;
   std::uint16_t port_;
+  bool has_master_;
   pid_t child_ = -1;
 };
 

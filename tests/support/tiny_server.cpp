@@ -19,7 +19,7 @@
 #include <string_view>
 #include <unordered_map>
 
-namespace ballast::test {
+namespace ballast::tests {
 
 namespace {
 
@@ -253,4 +253,4 @@ void TinyServer::resume() {
   ::kill(pid_, SIGCONT);
 }
 
-}  // namespace ballast::test
+}  // namespace ballast::tests

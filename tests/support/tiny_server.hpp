@@ -10,7 +10,7 @@
 
 #include "shm/endpoint.hpp"
 
-namespace ballast::test {
+namespace ballast::tests {
 
 enum class Behaviour : std::uint8_t {
   good,             // answers 200 and keeps the connection
@@ -53,4 +53,4 @@ class TinyServer {
   pid_t pid_ = -1;
 };
 
-}  // namespace ballast::test
+}  // namespace ballast::tests

@@ -20,7 +20,7 @@ using Clock = std::chrono::steady_clock;
 
 std::vector<shm::Endpoint> endpoints(std::size_t n) {
   std::vector<shm::Endpoint> all;
-  shm::Endpoint endpoint = test::local_endpoint(test::free_port());
+  shm::Endpoint endpoint = tests::local_endpoint(tests::free_port());
   for (std::size_t i = 0; i < n; ++i) {
     endpoint.address[1] = 1;
     endpoint.address[2] = static_cast<std::uint8_t>(i / 250);
@@ -40,7 +40,7 @@ double one_run(Backend backend, std::size_t n) {
     std::exit(77);
   }
   const auto all = endpoints(n);
-  test::TinyServer server(test::Behaviour::good, all);
+  tests::TinyServer server(tests::Behaviour::good, all);
   std::size_t up = 0;
   std::size_t down = 0;
   Prober prober(

@@ -19,8 +19,8 @@ namespace ballast::checker {
 namespace {
 
 using std::chrono::milliseconds;
-using test::Behaviour;
-using test::TinyServer;
+using tests::Behaviour;
+using tests::TinyServer;
 
 struct Event {
   enum Kind : std::uint8_t { connect, data, end } kind;
@@ -77,7 +77,7 @@ struct Fixture {
 };
 
 shm::Endpoint fresh() {
-  return test::local_endpoint(test::free_port());
+  return tests::local_endpoint(tests::free_port());
 }
 
 const std::string kRequest = "GET / HTTP/1.1\r\n\r\n";

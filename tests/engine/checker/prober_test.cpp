@@ -17,8 +17,8 @@
 namespace ballast::checker {
 namespace {
 
-using test::Behaviour;
-using test::TinyServer;
+using tests::Behaviour;
+using tests::TinyServer;
 
 class Bench {
  public:
@@ -106,7 +106,7 @@ void on_each_backend(const std::function<void(Backend)>& body) {
 
 TEST_CASE("the first check decides, then a killed server is seen without waiting") {
   on_each_backend([](Backend backend) {
-    const auto endpoint = test::local_endpoint(test::free_port());
+    const auto endpoint = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::good, {endpoint});
     Bench bench(backend);
     bench.add(7, endpoint, hourly());
@@ -127,7 +127,7 @@ TEST_CASE("the first check decides, then a killed server is seen without waiting
 
 TEST_CASE("a server that comes back is up after `rise` passes") {
   on_each_backend([](Backend backend) {
-    const auto endpoint = test::local_endpoint(test::free_port());
+    const auto endpoint = tests::local_endpoint(tests::free_port());
     auto server = std::make_unique<TinyServer>(Behaviour::good, std::vector{endpoint});
     Bench bench(backend);
     CheckSettings check = quick();
@@ -149,7 +149,7 @@ TEST_CASE("a server that comes back is up after `rise` passes") {
 }
 
 void expect_no_flapping(Backend backend, Behaviour behaviour) {
-  const auto endpoint = test::local_endpoint(test::free_port());
+  const auto endpoint = tests::local_endpoint(tests::free_port());
   TinyServer server(behaviour, {endpoint});
   Bench bench(backend);
   bench.add(1, endpoint, quick());
@@ -170,9 +170,9 @@ TEST_CASE("a server that says 408 before it closes does not flap") {
 
 TEST_CASE("checks brought forward by closed connections are limited") {
   on_each_backend([](Backend backend) {
-    const auto endpoint = test::local_endpoint(test::free_port());
+    const auto endpoint = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::closes_after, {endpoint});
-    const auto other = test::local_endpoint(test::free_port());
+    const auto other = tests::local_endpoint(tests::free_port());
     TinyServer marker(Behaviour::good, {other});
     Bench bench(backend);
     bench.add(1, endpoint, hourly());
@@ -186,9 +186,9 @@ TEST_CASE("checks brought forward by closed connections are limited") {
 
 TEST_CASE("polite closes and settings without keep-alive keep nothing") {
   on_each_backend([](Backend backend) {
-    const auto polite = test::local_endpoint(test::free_port());
+    const auto polite = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::closes_politely, {polite});
-    const auto good = test::local_endpoint(test::free_port());
+    const auto good = tests::local_endpoint(tests::free_port());
     TinyServer other(Behaviour::good, {good});
     Bench bench(backend);
     bench.add(1, polite, quick());
@@ -220,7 +220,7 @@ TEST_CASE("every bad answer has its reason, and none holds a check beyond its ti
     Bench bench(backend);
     std::vector<std::unique_ptr<TinyServer>> servers;
     for (std::size_t i = 0; i < all.size(); ++i) {
-      const auto endpoint = test::local_endpoint(test::free_port());
+      const auto endpoint = tests::local_endpoint(tests::free_port());
       servers.push_back(std::make_unique<TinyServer>(all[i].behaviour, std::vector{endpoint}));
       CheckSettings check = hourly();
       // Long enough for an answer on a busy machine, where one is expected.
@@ -241,11 +241,11 @@ TEST_CASE("every bad answer has its reason, and none holds a check beyond its ti
 
 TEST_CASE("a reset, a refusal and a missing route are told apart") {
   on_each_backend([](Backend backend) {
-    const auto resetting = test::local_endpoint(test::free_port());
+    const auto resetting = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::resets_at_once, {resetting});
     Bench bench(backend);
     bench.add(1, resetting, hourly());
-    bench.add(2, test::local_endpoint(test::free_port()), hourly());
+    bench.add(2, tests::local_endpoint(tests::free_port()), hourly());
     // No TCP to a broadcast address, whatever the routes of the machine.
     bench.add(3, *shm::parse_endpoint("255.255.255.255:80"), hourly());
     for (InstanceId id = 1; id <= 3; ++id)
@@ -258,7 +258,7 @@ TEST_CASE("a reset, a refusal and a missing route are told apart") {
 
 TEST_CASE("a timeout counts one by one, and a stopped server is down after `fall`") {
   on_each_backend([](Backend backend) {
-    const auto endpoint = test::local_endpoint(test::free_port());
+    const auto endpoint = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::good, {endpoint});
     Bench bench(backend);
     CheckSettings check = quick();
@@ -282,8 +282,8 @@ TEST_CASE("a timeout counts one by one, and a stopped server is down after `fall
 
 TEST_CASE("TCP: connects, sees refusals, and watches a connection only when asked to") {
   on_each_backend([](Backend backend) {
-    const auto plain = test::local_endpoint(test::free_port());
-    const auto watched = test::local_endpoint(test::free_port());
+    const auto plain = tests::local_endpoint(tests::free_port());
+    const auto watched = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::banner, {plain, watched});
     Bench bench(backend);
     CheckSettings check = quick();
@@ -309,7 +309,7 @@ TEST_CASE("TCP: connects, sees refusals, and watches a connection only when aske
 
 TEST_CASE("TCP sentinel: a check replaces the connection that is watched") {
   on_each_backend([](Backend backend) {
-    const auto endpoint = test::local_endpoint(test::free_port());
+    const auto endpoint = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::banner, {endpoint});
     Bench bench(backend);
     CheckSettings check = quick();
@@ -326,7 +326,7 @@ TEST_CASE("TCP sentinel: a check replaces the connection that is watched") {
 TEST_CASE("IPv6") {
   on_each_backend([](Backend backend) {
     const auto endpoint =
-        test::local_endpoint(test::free_port(shm::Family::ipv6), shm::Family::ipv6);
+        tests::local_endpoint(tests::free_port(shm::Family::ipv6), shm::Family::ipv6);
     TinyServer server(Behaviour::good, {endpoint});
     Bench bench(backend);
     bench.add(1, endpoint, hourly());
@@ -340,13 +340,13 @@ TEST_CASE("IPv6") {
 
 TEST_CASE("adopted health: a passing server changes nothing, a dead one needs `fall`") {
   on_each_backend([](Backend backend) {
-    const auto endpoint = test::local_endpoint(test::free_port());
+    const auto endpoint = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::good, {endpoint});
     Bench bench(backend);
     bench.add(1, endpoint, quick(), Health::up);
     bench.add(2, endpoint, quick(), Health::down);
-    bench.add(3, test::local_endpoint(test::free_port()), quick(), Health::up);
-    bench.add(4, test::local_endpoint(test::free_port()), quick(), Health::down);
+    bench.add(3, tests::local_endpoint(tests::free_port()), quick(), Health::up);
+    bench.add(4, tests::local_endpoint(tests::free_port()), quick(), Health::down);
     bench.until_checks(1, 5);
     bench.until_checks(4, 5);
     bench.until_verdicts(2, 1);
@@ -363,14 +363,14 @@ TEST_CASE("adopted health: a passing server changes nothing, a dead one needs `f
 
 TEST_CASE("removal at any moment is safe, also from within a verdict") {
   on_each_backend([](Backend backend) {
-    const auto good = test::local_endpoint(test::free_port());
-    const auto hanging = test::local_endpoint(test::free_port());
+    const auto good = tests::local_endpoint(tests::free_port());
+    const auto hanging = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::good, {good});
     TinyServer other(Behaviour::hangs, {hanging});
     Bench bench(backend);
     bench.add(1, good, hourly());
     bench.add(2, hanging, hourly());
-    bench.add(3, test::local_endpoint(test::free_port()), hourly());
+    bench.add(3, tests::local_endpoint(tests::free_port()), hourly());
     CHECK(bench.prober->remove(3));  // before its first check
     CHECK_FALSE(bench.prober->remove(3));
     bench.on_verdict = [&](InstanceId id, const Verdict&) {
@@ -400,8 +400,8 @@ TEST_CASE("removal at any moment is safe, also from within a verdict") {
 
 TEST_CASE("an update moves the check to the new address and keeps the health") {
   on_each_backend([](Backend backend) {
-    const auto first = test::local_endpoint(test::free_port());
-    const auto second = test::local_endpoint(test::free_port());
+    const auto first = tests::local_endpoint(tests::free_port());
+    const auto second = tests::local_endpoint(tests::free_port());
     TinyServer one(Behaviour::good, {first});
     TinyServer two(Behaviour::unhealthy, {second});
     Bench bench(backend);
@@ -420,7 +420,7 @@ TEST_CASE("an update moves the check to the new address and keeps the health") {
 TEST_CASE("200 instances die at once, and every one is seen") {
   on_each_backend([](Backend backend) {
     std::vector<shm::Endpoint> endpoints;
-    shm::Endpoint endpoint = test::local_endpoint(test::free_port());
+    shm::Endpoint endpoint = tests::local_endpoint(tests::free_port());
     for (std::uint8_t i = 0; i < 200; ++i) {
       endpoint.address[1] = 1;
       endpoint.address[3] = static_cast<std::uint8_t>(i + 1);
@@ -444,7 +444,7 @@ TEST_CASE("200 instances die at once, and every one is seen") {
 TEST_CASE("more instances than streams: all are checked, part of them are watched") {
   on_each_backend([](Backend backend) {
     std::vector<shm::Endpoint> endpoints;
-    shm::Endpoint endpoint = test::local_endpoint(test::free_port());
+    shm::Endpoint endpoint = tests::local_endpoint(tests::free_port());
     for (std::uint8_t i = 0; i < 100; ++i) {
       endpoint.address[3] = static_cast<std::uint8_t>(i + 1);
       endpoints.push_back(endpoint);
