@@ -39,10 +39,10 @@ void sleep_ms(int ms) {
 
 // `count` endpoints that nobody listens on, 127.1.x.y with one port.
 std::vector<shm::Endpoint> endpoints_of(std::size_t count, std::uint8_t second) {
-  const std::uint16_t port = test::free_port();
+  const std::uint16_t port = tests::free_port();
   std::vector<shm::Endpoint> out;
   for (std::size_t i = 0; i < count; ++i) {
-    shm::Endpoint endpoint = test::local_endpoint(port);
+    shm::Endpoint endpoint = tests::local_endpoint(port);
     endpoint.address[1] = second;
     endpoint.address[2] = static_cast<std::uint8_t>(i / 250);
     endpoint.address[3] = static_cast<std::uint8_t>(1 + i % 250);
@@ -118,8 +118,8 @@ double death_ms(std::size_t dying_count, std::size_t staying_count) {
   const tests::TempDir directory;
   const std::vector<shm::Endpoint> dying = endpoints_of(dying_count, 1);
   const std::vector<shm::Endpoint> staying = endpoints_of(staying_count, 2);
-  test::TinyServer victim(test::Behaviour::good, dying);
-  const test::TinyServer survivor(test::Behaviour::good, staying);
+  tests::TinyServer victim(tests::Behaviour::good, dying);
+  const tests::TinyServer survivor(tests::Behaviour::good, staying);
   const checker::Settings settings = settings_for(dying, staying);
   const Child checker([&] { run_checker(directory.path(), settings); });
   const std::uint64_t id = wait_until_up(directory.path(), dying_count + staying_count);
