@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/plain_maglev.hpp"
 #include "tests/support/property.hpp"
 
 using namespace ballast::engine;
@@ -35,37 +36,10 @@ Table fill(const std::vector<Member>& members, std::uint32_t size = kDefaultMagl
   return table;
 }
 
-// Figure 3 of the paper, with a credit for each member: it grows by the member's weight a round,
-// and a turn costs the heaviest weight.
-Table plain_fill(std::vector<Member> members, std::uint32_t size) {
-  Table table(size, kNoSlot);
-  std::erase_if(members, [](const Member& m) { return m.weight == 0; });
-  if (members.empty()) return table;
-  std::sort(members.begin(), members.end(),
-            [](const Member& a, const Member& b) { return a.text < b.text; });
-  std::uint64_t heaviest = 0;
-  for (const Member& m : members)
-    heaviest = std::max<std::uint64_t>(heaviest, m.weight);
-  std::vector<std::uint64_t> offset, skip, next(members.size(), 0), credit;
-  for (const Member& m : members) {
-    const std::uint64_t hash = key_hash(m.text);
-    offset.push_back(reduce(hash, size));
-    skip.push_back(reduce(attempt_hash(hash, 1), size - 1) + 1);
-    credit.push_back(heaviest - m.weight);
-  }
-  for (std::uint32_t filled = 0;;) {
-    for (std::size_t i = 0; i < members.size(); ++i) {
-      credit[i] += members[i].weight;
-      if (credit[i] < heaviest) continue;
-      credit[i] -= heaviest;
-      std::uint64_t entry;
-      do {
-        entry = (offset[i] + next[i]++ * skip[i]) % size;
-      } while (table[entry] != kNoSlot);
-      table[entry] = members[i].slot;
-      if (++filled == size) return table;
-    }
-  }
+Table plain_fill(const std::vector<Member>& members, std::uint32_t size) {
+  Table table(size);
+  ballast::test::plain_maglev(members, table);
+  return table;
 }
 
 std::map<std::uint16_t, int> counts(const Table& table) {
