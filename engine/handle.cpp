@@ -341,6 +341,20 @@ ballast_status_t Handle::pick_excluding(ballast_service_t service, const void* k
   return pick_slow(services_[service], key, length, tried, out);
 }
 
+// The straight path of rings and schedules, for a handle in order.
+ballast_status_t Handle::pick_otherwise(Service& service, const void* key, std::size_t length,
+                                        ballast_pick_t& out) noexcept {
+  const GenerationView& view = service.view;
+  const auto also = [&](std::uint32_t slot) { read_address(slot, out); };
+  const Choice choice =
+      view.kind == shm::LookupKind::ring
+          ? pick_ring(view, ketama_hash({static_cast<const char*>(key), length}), also)
+          : pick_turn(view, segment_->workers.tickets[service.index].next, service.tickets, also);
+  if (choice.verdict == Verdict::ok) [[likely]]
+    return take(choice, view, out);
+  return pick_slow(service, key, length, {}, out);
+}
+
 ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_t length,
                                    std::span<const ballast_pick_t* const> tried,
                                    ballast_pick_t& out) noexcept try {
@@ -356,8 +370,9 @@ ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_
       if (const ballast_status_t status = refresh(service); status != BALLAST_OK)
         return fail(status);
     }
-    std::array<Excluded, BALLAST_MAX_TRIED> excluded;
-    const std::size_t excluded_count = resolve_excluded(service, tried, excluded);
+    std::array<Excluded, BALLAST_MAX_TRIED> excluded;  // filled only as far as it is used
+    const std::size_t excluded_count =
+        tried.empty() ? 0 : resolve_excluded(service, tried, excluded);
     const std::uint64_t hash = view.kind == shm::LookupKind::ring
                                    ? ketama_hash({static_cast<const char*>(key), length})
                                    : key_hash(key, length);
@@ -367,8 +382,8 @@ ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_
                [&](std::uint32_t slot) { read_address(slot, out); });
     switch (choice.verdict) {
       case Verdict::ok:
+        if (counters_ != nullptr) return take(choice, view, out);
         fill(choice, view, out);
-        if (counters_ != nullptr) shm::count_started(counters_[choice.slot].values[shm::kStarted]);
         return BALLAST_OK;
       case Verdict::no_instance:
         return fail(BALLAST_NO_INSTANCE);

@@ -87,6 +87,9 @@ class Handle {
   [[nodiscard]] const shm::ServiceRecord* locate(Service& service) const;
   bool note_superseded();
 
+  [[gnu::noinline]] ballast_status_t pick_otherwise(Service& service, const void* key,
+                                                    std::size_t length,
+                                                    ballast_pick_t& out) noexcept;
   [[gnu::noinline, gnu::cold]] ballast_status_t pick_slow(
       Service& service, const void* key, std::size_t length,
       std::span<const ballast_pick_t* const> tried, ballast_pick_t& out) noexcept;
@@ -103,6 +106,13 @@ class Handle {
     out.port = static_cast<std::uint16_t>(first);
     out.family = static_cast<std::uint8_t>(first >> 16);
     std::memcpy(out.address, address, sizeof address);
+  }
+  // Makes a confirmed choice the caller's, and counts it. Only with a row.
+  ballast_status_t take(const Choice& choice, const GenerationView& view,
+                        ballast_pick_t& out) noexcept {
+    fill(choice, view, out);
+    shm::count_started(counters_[choice.slot].values[shm::kStarted]);
+    return BALLAST_OK;
   }
   void fill(const Choice& choice, const GenerationView& view, ballast_pick_t& out) const noexcept {
     out.slot = choice.slot;
@@ -160,12 +170,13 @@ inline ballast_status_t Handle::pick(ballast_service_t service, const void* key,
   }
   Service& entry = service_data_[service];
   const GenerationView& view = entry.view;
-  const Choice choice = pick_straight(view, key_hash(key, length),
-                                      [&](std::uint32_t slot) { read_address(slot, out); });
-  if (choice.verdict == Verdict::ok) [[likely]] {
-    fill(choice, view, out);
-    shm::count_started(counters_[choice.slot].values[shm::kStarted]);
-    return BALLAST_OK;
+  if (view.kind == shm::LookupKind::table) [[likely]] {
+    const Choice choice = pick_straight(view, key_hash(key, length),
+                                        [&](std::uint32_t slot) { read_address(slot, out); });
+    if (choice.verdict == Verdict::ok) [[likely]]
+      return take(choice, view, out);
+  } else if (view.kind != shm::LookupKind::none && counters_ != nullptr && !frozen_) {
+    return pick_otherwise(entry, key, length, out);
   }
   return pick_slow(entry, key, length, {}, out);
 }

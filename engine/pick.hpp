@@ -48,8 +48,8 @@ struct Choice {
 
 // An instance that must not be picked again: which slot, and which tenant of it.
 struct Excluded {
-  std::uint32_t slot = 0;
-  std::uint32_t incarnation = 0;
+  std::uint32_t slot;
+  std::uint32_t incarnation;
 };
 
 // The tickets that a handle has taken and not yet used. Plain memory of one thread.
@@ -71,13 +71,12 @@ template <class Word>
   return mine.next++;
 }
 
-// The straight path: the first choice of a table is usable and nothing has moved. `also(slot)`
-// reads what else is wanted of the instance, with acquire loads, before root is looked at. Any
-// other case is `long_way`, with nothing decided.
+// What every straight path ends with, however it came to `slot`: it is usable and nothing has
+// moved. `also(slot)` reads what else is wanted of the instance, with acquire loads, before root is
+// looked at. In any other case nothing is decided, and choose() is to be called.
 template <class View, class Also>
-[[nodiscard, gnu::always_inline]] inline Choice pick_straight(const View& view, std::uint64_t hash,
-                                                              Also&& also) noexcept {
-  const std::uint32_t slot = shm::get(view.fast[reduce(hash, view.fast_count)]);
+[[nodiscard, gnu::always_inline]] inline Choice confirm(const View& view, std::uint32_t slot,
+                                                        Also&& also) noexcept {
   if (slot < view.slot_count) [[likely]] {
     const std::uint64_t state = shm::get(view.states[slot]);
     if (shm::is_usable(state)) [[likely]] {
@@ -90,6 +89,36 @@ template <class View, class Also>
   return {};
 }
 
+// The straight path of a table, and what an unarmed view or one of another kind falls out of.
+template <class View, class Also>
+[[nodiscard, gnu::always_inline]] inline Choice pick_straight(const View& view, std::uint64_t hash,
+                                                              Also&& also) noexcept {
+  return confirm(view, shm::get(view.fast[reduce(hash, view.fast_count)]), also);
+}
+
+// Index of the ring's first point at or after `hash`.
+template <class View>
+[[nodiscard]] std::uint64_t ring_place(const View& view, std::uint32_t hash) noexcept {
+  return find_ketama(std::span(view.points, view.lookup_count),
+                     std::span(view.index, view.index_count), hash);
+}
+
+// The straight path of a ring. Only for a view of that kind.
+template <class View, class Also>
+[[nodiscard]] Choice pick_ring(const View& view, std::uint32_t hash, Also&& also) noexcept {
+  return confirm(view, shm::get(view.lookup[ring_place(view, hash)]), also);
+}
+
+// The straight path of a schedule. Only for a view of that kind.
+template <class View, class TicketWord, class Also>
+[[nodiscard]] Choice pick_turn(const View& view, TicketWord& shared, Tickets& tickets,
+                               Also&& also) noexcept {
+  const std::uint64_t ticket = take_ticket(shared, tickets);
+  const Choice choice = confirm(view, shm::get(view.lookup[ticket % view.lookup_count]), also);
+  if (choice.verdict != Verdict::ok) --tickets.next;  // choose() takes it again
+  return choice;
+}
+
 // The candidates of one pick, in order, for the view's kind of lookup.
 template <class View, class TicketWord>
 class Candidates {
@@ -97,9 +126,7 @@ class Candidates {
   Candidates(const View& view, std::uint64_t hash, TicketWord* shared, Tickets& tickets) noexcept
       : view_(view), hash_(hash), shared_(shared), tickets_(tickets) {
     if (view.kind == shm::LookupKind::ring) {
-      place_ =
-          find_ketama(std::span(view.points, view.lookup_count),
-                      std::span(view.index, view.index_count), static_cast<std::uint32_t>(hash));
+      place_ = ring_place(view, static_cast<std::uint32_t>(hash));
     }
   }
 
@@ -144,12 +171,11 @@ class Candidates {
 // The whole pick, whatever the kind and the health. `hash` is the key's hash of the view's kind:
 // crc32 for a ring, `key_hash` else (for a schedule it does not matter). Candidates are tried in
 // the order that every process and host shares, then, after kMaxProbes, every member once; so a
-// usable instance that is not excluded is always found. Cold: kept out of line.
+// usable instance that is not excluded is always found. Kept out of the straight path's line.
 template <class View, class TicketWord, class Also>
-[[nodiscard, gnu::noinline, gnu::cold]] Choice choose(const View& view, std::uint64_t hash,
-                                                      TicketWord* shared, Tickets& tickets,
-                                                      std::span<const Excluded> excluded,
-                                                      Also&& also) noexcept {
+[[nodiscard, gnu::noinline]] Choice choose(const View& view, std::uint64_t hash, TicketWord* shared,
+                                           Tickets& tickets, std::span<const Excluded> excluded,
+                                           Also&& also) noexcept {
   Choice choice;
   const auto try_slot = [&](std::uint32_t slot) noexcept {
     if (choice.attempts != UINT16_MAX) ++choice.attempts;
