@@ -1,0 +1,209 @@
+// The exact text and JSON of a snapshot made by hand.
+#include "tools/ballast/render.hpp"
+
+#include <doctest/doctest.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tools/ballast/table.hpp"
+
+namespace shm = ballast::shm;
+namespace tools = ballast::tools;
+
+namespace {
+
+constexpr std::uint64_t kSecond = 1'000'000'000;
+constexpr std::uint64_t kNow = 1'700'000'000 * kSecond;
+
+tools::Snapshot sample() {
+  setenv("TZ", "UTC", 1);
+  tzset();
+  tools::Snapshot s;
+  s.directory = "/dev/shm/ballast/default";
+  s.read_ns = kNow;
+  s.this_boot = true;
+  s.checker = tools::CheckerState::running;
+  s.checker_pid = 4711;
+  s.checker_since_ns = kNow - 3600 * kSecond;
+  s.term = 2;
+  s.heartbeat = 36'000;
+  s.heartbeat_ns = kNow - kSecond / 20;
+  s.segment = 1;
+  s.major = 1;
+  s.created_ns = kNow - 7200 * kSecond;
+  s.table_bytes = 1'474'560;
+  s.workers_bytes = 2048;
+  s.arena_bytes = 512;
+  s.service_capacity = 16;
+  s.instance_capacity = 64;
+  s.row_capacity = 256;
+
+  tools::ServiceView service;
+  service.name = "checkout";
+  service.strategy = 1;
+  service.epoch = 3;
+  service.members = 2;
+  service.lookup = shm::LookupKind::table;
+  service.lookup_count = 65537;
+  service.changed_ns = kNow - 300 * kSecond;
+  tools::InstanceView up;
+  up.slot = 0;
+  up.address = "127.0.0.1:8081";
+  up.state = {1, 1, shm::Health::up, shm::Admin::ready, shm::Reason::passed, true};
+  up.configured_weight = 1;
+  up.counters[shm::kStarted] = 1200;
+  up.counters[shm::kSuccess] = 1190;
+  up.counters[shm::kTimeout] = 7;
+  up.admitted_ns = kNow - 7200 * kSecond;
+  up.changed_ns = kNow - 7200 * kSecond;
+  up.checked_ns = kNow - kSecond;
+  up.check_us = 312;
+  up.checks = 3600;
+  up.check_failures = 2;
+  up.flips = 1;
+  tools::InstanceView down = up;
+  down.slot = 12;
+  down.address = "[2001:db8::1]:8082";
+  down.state = {1, 5, shm::Health::down, shm::Admin::ready, shm::Reason::connect_refused, false};
+  down.configured_weight = 10;
+  down.counters = {};
+  down.changed_ns = kNow - 3 * 86'400 * kSecond;
+  tools::InstanceView gone = down;
+  gone.phase = shm::Phase::cooling;
+  gone.slot = 13;
+  gone.checks = 0;
+  gone.checked_ns = 0;
+  service.instances = {up, down, gone};
+  s.services.push_back(service);
+
+  tools::RowView row;
+  row.index = 0;
+  row.owner = shm::Owner::alive;
+  row.incarnation = 4;
+  row.pid = 100;
+  row.tid = 101;
+  row.claimed_ns = kNow - 60 * kSecond;
+  row.reaps = 1;
+  row.command = "nginx";
+  row.counters = up.counters;
+  tools::RowView free_row;
+  free_row.index = 1;
+  free_row.incarnation = 1;
+  s.rows = {row, free_row};
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("dump for people") {
+  CHECK(tools::dump_text(sample(), tools::Colours::no) ==
+        R"(directory  /dev/shm/ballast/default
+checker    running, pid 4711, term 2, since 2023-11-14 21:13:20, heartbeat 50 ms ago
+segment    1, made 2023-11-14 20:13:20, format 1.0, table 1.4 MiB, workers 2.0 KiB
+room       services 1 of 16, instances 2 of 64 (1 cooling), rows 1 of 256, arena 512 B
+
+service checkout: maglev, epoch 3, 2 instances, 1 usable, published 5 min ago
+  INSTANCE            STATE  REASON           WEIGHT  IN FLIGHT  STARTED  FAILED  CHECKS  BAD    TOOK  CHECKED  CHANGED  SLOT
+  127.0.0.1:8081      up     passed                1          3     1200       7    3600    2  312 us      1 s      2 h     0
+  [2001:db8::1]:8082  down   connect_refused    5/10          0        0       0    3600    2  312 us      1 s      3 d    12
+  [2001:db8::1]:8082  gone   connect_refused    5/10          0        0       0       0    2       -        -      3 d    13
+)");
+}
+
+TEST_CASE("workers for people") {
+  const std::string text = tools::workers_text(sample(), tools::Colours::no);
+  CHECK(
+      text.substr(text.find("\n\n") + 2) ==
+      R"(ROW  OWNER  PID  TID  COMMAND  ATTACHED  IN FLIGHT  STARTED  FAILED  ABANDONED  TENANTS  REAPED
+  0  alive  100  101  nginx        60 s          3     1200       7          0        4       1
+  1  free     -    -  -               -          0        0       0          0        1       0
+)");
+}
+
+TEST_CASE("the checker's states") {
+  auto s = sample();
+  const auto line = [&] {
+    const std::string text = tools::dump_text(s, tools::Colours::no);
+    return text.substr(text.find("checker"), text.find("\nsegment") - text.find("checker"));
+  };
+  s.heartbeat_ns = kNow - 5 * kSecond;
+  CHECK(line() ==
+        "checker    holds the lease but does not beat, pid 4711, term 2, since 2023-11-14 "
+        "21:13:20, heartbeat 5 s ago");
+  s.checker = tools::CheckerState::left;
+  CHECK(line() == "checker    none: the last one left in order, term 2, heartbeat 5 s ago");
+  s.checker = tools::CheckerState::died;
+  CHECK(line() == "checker    none: pid 4711 died or this is a copy, term 2, heartbeat 5 s ago");
+  s.checker = tools::CheckerState::unknown;
+  CHECK(line() == "checker    unknown, heartbeat 5 s ago");
+}
+
+TEST_CASE("colours only where they are wanted, and they take no width") {
+  const std::string plain = tools::dump_text(sample(), tools::Colours::no);
+  std::string coloured = tools::dump_text(sample(), tools::Colours::yes);
+  CHECK(plain.find('\x1b') == std::string::npos);
+  CHECK(coloured.find("\x1b[32mup\x1b[0m") != std::string::npos);
+  CHECK(coloured.find("\x1b[31mdown\x1b[0m") != std::string::npos);
+  for (auto at = coloured.find('\x1b'); at != std::string::npos; at = coloured.find('\x1b')) {
+    coloured.erase(at, coloured.find('m', at) - at + 1);
+  }
+  CHECK(coloured == plain);
+}
+
+TEST_CASE("what a damaged file holds cannot drive the terminal or spoil the JSON") {
+  auto s = sample();
+  s.services[0].name = "a\x1b[31m\xff\n";
+  s.rows[0].command = "\x07\xc3";
+  s.warnings = {"bad\x1b"};
+  const std::string text =
+      tools::dump_text(s, tools::Colours::no) + tools::workers_text(s, tools::Colours::no);
+  CHECK(text.find('\x1b') == std::string::npos);
+  CHECK(text.find('\x07') == std::string::npos);
+  CHECK(text.find("warning: bad?") == 0);
+  CHECK(text.find("service a?[31m??: ") != std::string::npos);
+  CHECK(nlohmann::json::accept(tools::dump_json(s)));
+  CHECK(nlohmann::json::accept(tools::workers_json(s)));
+}
+
+TEST_CASE("the JSON is an interface") {
+  const auto dump = nlohmann::json::parse(tools::dump_json(sample()));
+  CHECK(dump["format"] == 1);
+  CHECK(dump["checker"]["state"] == "running");
+  CHECK(dump["checker"]["term"] == 2);
+  CHECK(dump["segment"]["rows"] == 256);
+  const auto& service = dump["services"][0];
+  CHECK(service["name"] == "checkout");
+  CHECK(service["strategy"] == "maglev");
+  CHECK(service["lookup"] == "table");
+  const auto& instance = service["instances"][0];
+  for (const char* key :
+       {"address", "slot", "incarnation", "phase", "usable", "health", "admin", "reason", "weight",
+        "configured_weight", "in_flight", "counters", "checks", "check_failures", "check_us",
+        "flips", "admitted_ns", "changed_ns", "checked_ns"}) {
+    CAPTURE(key);
+    CHECK(instance.contains(key));
+  }
+  CHECK(instance["in_flight"] == 3);
+  CHECK(instance["counters"]["timeout"] == 7);
+  CHECK(service["instances"][2]["phase"] == "cooling");
+  const auto workers = nlohmann::json::parse(tools::workers_json(sample()));
+  CHECK(workers["workers"][0]["owner"] == "alive");
+  CHECK(workers["workers"][1]["owner"] == "free");
+  CHECK(workers["workers"][0]["command"] == "nginx");
+}
+
+TEST_CASE("ages") {
+  const auto age = [](std::uint64_t seconds) {
+    return tools::age_text(kNow - seconds * kSecond, kNow);
+  };
+  CHECK(tools::age_text(0, kNow) == "-");
+  CHECK(age(0) == "0 s");
+  CHECK(age(119) == "119 s");
+  CHECK(age(120) == "2 min");
+  CHECK(age(7200) == "2 h");
+  CHECK(age(48 * 3600) == "2 d");
+  CHECK(tools::age_text(kNow + 2 * kSecond, kNow) == "?");
+  CHECK(tools::age_text(kNow + kSecond / 2, kNow) == "0 s");
+}

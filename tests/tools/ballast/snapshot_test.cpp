@@ -1,0 +1,233 @@
+// What a snapshot says of a live namespace, of copies, and of damaged files.
+#include "tools/ballast/snapshot.hpp"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+#include "shm/paths.hpp"
+#include "shm/row_protocol.hpp"
+#include "tests/support/published.hpp"
+
+namespace fs = std::filesystem;
+namespace shm = ballast::shm;
+namespace tools = ballast::tools;
+using ballast::engine::Strategy;
+using ballast::tests::Published;
+using ballast::tests::service_of;
+using ballast::tests::settings_of;
+
+namespace {
+
+ballast::checker::Settings two_services() {
+  return settings_of({service_of("checkout", Strategy::maglev, 3),
+                      service_of("search", Strategy::ketama, 2, 100)});
+}
+
+tools::Snapshot read(const std::string& directory) {
+  const auto snapshot = tools::read_snapshot(directory);
+  REQUIRE_MESSAGE(snapshot, snapshot.error().to_text());
+  return *snapshot;
+}
+
+// Writes `value` over one 8-byte word of a file.
+void patch(const std::string& path, std::uint64_t offset, std::uint64_t value) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(offset));
+  file.write(reinterpret_cast<const char*>(&value), sizeof value);
+  REQUIRE(file.good());
+}
+
+}  // namespace
+
+TEST_CASE("a live namespace is shown as it is") {
+  Published published(two_services());
+  published.set_usable(0, 0, true);
+  published.set_usable(0, 1, false);
+  const auto s = read(published.directory());
+  CHECK(s.warnings.empty());
+  CHECK(s.checker == tools::CheckerState::running);
+  CHECK(s.checker_pid == static_cast<std::uint64_t>(getpid()));
+  CHECK(s.term == 1);
+  CHECK(s.segment == 1);
+  CHECK(s.superseded_by == 0);
+  CHECK(s.this_boot);
+  CHECK(s.layout_hash == shm::kLayoutHash);
+  REQUIRE(s.services.size() == 2);
+  CHECK(s.services[0].name == "checkout");
+  CHECK(s.services[0].strategy == static_cast<std::uint64_t>(Strategy::maglev));
+  CHECK(s.services[0].epoch == 1);
+  CHECK(s.services[0].members == 3);
+  CHECK(s.services[0].lookup == shm::LookupKind::table);
+  CHECK(s.services[1].lookup == shm::LookupKind::ring);
+  REQUIRE(s.services[0].instances.size() == 3);
+  const auto& first = s.services[0].instances[0];
+  CHECK(first.address == "127.1.0.1:8080");
+  CHECK(first.state.usable);
+  CHECK(first.state.health == shm::Health::up);
+  CHECK(first.configured_weight == 1);
+  CHECK(first.flips == 1);
+  CHECK(first.changed_ns != 0);
+  const auto& second = s.services[0].instances[1];
+  CHECK_FALSE(second.state.usable);
+  CHECK(second.state.reason == shm::Reason::connect_refused);
+  CHECK(s.rows.empty());
+  CHECK(s.row_capacity >= 8);
+}
+
+TEST_CASE("counts are summed over rows, and rows name their owners") {
+  Published published(two_services());
+  const auto segment = shm::WorkerSegment::open(published.directory(), 1);
+  REQUIRE(segment);
+  const std::string path = shm::workers_path(published.directory(), 1);
+  auto one = shm::Row::claim(segment->workers, path);
+  std::optional<shm::Row> two = std::move(*shm::Row::claim(segment->workers, path));
+  REQUIRE(one);
+  const auto slot = published.find(0, 2).slot;
+  for (int i = 0; i < 3; ++i)
+    shm::count_started(one->counters()[slot].values[shm::kStarted]);
+  shm::count_outcome(one->counters()[slot].values[shm::kTimeout]);
+  shm::count_started(two->counters()[slot].values[shm::kStarted]);
+  {
+    const auto s = read(published.directory());
+    const auto& instance = s.services[0].instances[2];
+    CHECK(instance.counters[shm::kStarted] == 4);
+    CHECK(tools::failures_of(instance.counters) == 1);
+    CHECK(tools::in_flight_of(instance.counters) == 3);
+    REQUIRE(s.rows.size() == 2);
+    CHECK(s.rows[0].owner == shm::Owner::alive);
+    CHECK(s.rows[0].pid == static_cast<std::uint64_t>(getpid()));
+    CHECK(s.rows[0].incarnation == 1);
+    CHECK_FALSE(s.rows[0].command.empty());
+    CHECK(tools::in_flight_of(s.rows[0].counters) == 2);
+    CHECK(tools::in_flight_of(s.rows[1].counters) == 1);
+  }
+  two->leave();
+  two.reset();
+  const auto s = read(published.directory());
+  CHECK(s.rows[1].owner == shm::Owner::none);
+  CHECK(tools::in_flight_of(s.services[0].instances[2].counters) == 2);
+}
+
+TEST_CASE("an instance that has left is cooling") {
+  Published published(two_services());
+  published.apply(settings_of({service_of("checkout", Strategy::maglev, 2)}));
+  const auto s = read(published.directory());
+  REQUIRE(s.services.size() == 1);
+  REQUIRE(s.services[0].instances.size() == 3);
+  CHECK(s.services[0].instances[2].phase == shm::Phase::cooling);
+  CHECK(s.services[0].members == 2);
+  CHECK(s.warnings.empty());
+}
+
+TEST_CASE("what a checker left behind says how it went") {
+  Published published(two_services());
+  published.publisher().leave();
+  CHECK(read(published.directory()).checker == tools::CheckerState::left);
+}
+
+TEST_CASE("a copy is read, with what is missing said") {
+  const Published published(two_services());
+  const ballast::tests::TempDir copy;
+  const auto take = [&](const std::string& name) {
+    fs::copy_file(published.directory() + "/" + name, copy.path() + "/" + name);
+  };
+  take("table.1");
+  auto s = read(copy.path());
+  REQUIRE(s.warnings.size() == 2);
+  CHECK(s.warnings[0].find("reading the newest segment instead") != std::string::npos);
+  CHECK(s.warnings[1].starts_with("rows and counts are not shown: "));
+  CHECK(s.checker == tools::CheckerState::unknown);
+  CHECK(s.services.size() == 2);
+  take("workers.1");
+  take("locator");
+  s = read(copy.path());
+  CHECK(s.warnings.empty());
+  CHECK(s.checker == tools::CheckerState::died);
+  // From another boot, no lock says anything about rows.
+  patch(copy.path() + "/table.1", offsetof(shm::FilePreamble, boot_id), 1);
+  CHECK_FALSE(read(copy.path()).this_boot);
+}
+
+TEST_CASE("there is nothing to read") {
+  const ballast::tests::TempDir empty;
+  const auto none = tools::read_snapshot(empty.path());
+  REQUIRE_FALSE(none);
+  CHECK(none.error().code == ENOENT);
+  const auto gone = tools::read_snapshot(empty.path() + "/gone");
+  REQUIRE_FALSE(gone);
+  // The lease is taken, nothing is published.
+  const auto lease = shm::Lease::acquire(empty.path(), shm::Lease::Wait::no);
+  REQUIRE(lease);
+  const auto fresh = tools::read_snapshot(empty.path());
+  REQUIRE_FALSE(fresh);
+  CHECK(fresh.error().detail == "no checker has published anything yet; start ballastd");
+}
+
+TEST_CASE("an instance of a service that is not there is a warning") {
+  Published published(two_services());
+  const auto& table = published.publisher().segment().table;
+  table.instances[1].service.store(77777, std::memory_order_release);
+  const auto s = read(published.directory());
+  REQUIRE(s.warnings.size() == 1);
+  CHECK(s.warnings[0] == "slot 1 belongs to service record 77777, which is not in use");
+  CHECK(s.services[0].instances.size() == 2);
+}
+
+TEST_CASE("no damaged word of header, records or rows can do harm") {
+  Published published(two_services());
+  const auto segment = shm::WorkerSegment::open(published.directory(), 1);
+  REQUIRE(segment);
+  const auto row = shm::Row::claim(segment->workers, shm::workers_path(published.directory(), 1));
+  REQUIRE(row);
+  const auto damage = [&](const std::string& name, std::uint64_t from, std::uint64_t bytes) {
+    const std::string path = published.directory() + "/" + name;
+    std::ifstream in(path, std::ios::binary);
+    for (std::uint64_t at = from; at < from + bytes; at += 8) {
+      std::uint64_t was = 0;
+      in.seekg(static_cast<std::streamoff>(at));
+      in.read(reinterpret_cast<char*>(&was), sizeof was);
+      for (const std::uint64_t value :
+           {~was, was ^ 1, was ^ (std::uint64_t{1} << 63), ~std::uint64_t{0}, std::uint64_t{0}}) {
+        patch(path, at, value);
+        const auto snapshot = tools::read_snapshot(published.directory());
+        if (!snapshot) CHECK_FALSE(snapshot.error().to_text().empty());
+      }
+      patch(path, at, was);
+    }
+  };
+  const auto offset_in = [&](const void* place) {
+    const auto* start = published.publisher().segment().table.file.data();
+    return static_cast<std::uint64_t>(static_cast<const std::byte*>(place) - start);
+  };
+  const auto& table = published.publisher().segment().table;
+  damage("locator", 0, 128);
+  damage("table.1", 0, 600);
+  damage("table.1", offset_in(&table.services[0]), sizeof(shm::ServiceRecord));
+  damage("table.1", offset_in(&table.instances[0]), sizeof(shm::InstanceRecord));
+  damage("table.1", offset_in(&table.states[0]), 8);
+  damage("workers.1", 0, 600);
+  const auto& workers = published.publisher().segment().workers;
+  const auto* start = workers.file.data();
+  const auto directory_at =
+      static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&workers.directory[0]) - start);
+  damage("workers.1", directory_at, 2 * sizeof(shm::RowRecord));
+  damage("workers.1", workers.rows_offset, sizeof(shm::CounterRecord));
+  CHECK(read(published.directory()).warnings.empty());  // all put back
+}
+
+TEST_CASE("files cut short give an error") {
+  const Published published(two_services());
+  const ballast::tests::TempDir copy;
+  for (const char* name : {"table.1", "workers.1", "locator"}) {
+    fs::copy_file(published.directory() + "/" + name, copy.path() + "/" + name);
+  }
+  const auto whole = fs::file_size(copy.path() + "/table.1");
+  for (const std::uintmax_t size : {std::uintmax_t{0}, std::uintmax_t{1}, std::uintmax_t{63},
+                                    std::uintmax_t{4095}, std::uintmax_t{4096}, whole - 1}) {
+    fs::resize_file(copy.path() + "/table.1", size);
+    CHECK_FALSE(tools::read_snapshot(copy.path()));
+  }
+}

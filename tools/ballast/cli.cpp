@@ -1,0 +1,131 @@
+// Verbs and options with CLI11; what is misspelt gets the nearest right one, which CLI11 2.1 lacks.
+#include "tools/ballast/cli.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <span>
+#include <string_view>
+
+#include "shm/paths.hpp"
+#include "tools/ballast/render.hpp"
+#include "tools/ballast/snapshot.hpp"
+#include "tools/common/spelling.hpp"
+
+namespace ballast::tools {
+namespace {
+
+constexpr std::array<std::string_view, 2> kVerbs{"dump", "workers"};
+constexpr std::array<std::string_view, 4> kOptions{"--json", "--dir", "--help", "--version"};
+
+struct Request {
+  bool json = false;
+  std::string directory;
+  std::string name_space;
+};
+
+void add_verb(CLI::App& app, const char* name, const char* about, Request& request) {
+  CLI::App* verb = app.add_subcommand(name, about);
+  verb->add_flag("--json", request.json, "for programs; docs/operations.md lists the fields");
+  verb->add_option("--dir", request.directory, "the directory of the files, also of copied ones");
+  verb->add_option("NAMESPACE", request.name_space, "the namespace (default: \"default\")");
+}
+
+std::string suggestion(std::string_view word, std::span<const std::string_view> known) {
+  const std::string_view nearest = nearest_word(word, known);
+  return nearest.empty() ? "see ballast --help" : "did you mean " + std::string(nearest) + "?";
+}
+
+CliOutput wrong(const std::string& what) {
+  return {2, {}, "ballast: " + what + "\n"};
+}
+
+// The namespaces of this machine, for whoever mistyped one.
+std::string other_namespaces() {
+  namespace fs = std::filesystem;
+  constexpr std::size_t kShown = 10;
+  std::vector<std::string> names;
+  std::error_code code;
+  const fs::path root = fs::path(shm::default_directory("x")).parent_path();
+  for (fs::directory_iterator it(root, code), end; !code && it != end; it.increment(code)) {
+    std::error_code ignored;
+    if (fs::exists(it->path() / "locator", ignored)) names.push_back(it->path().filename());
+  }
+  std::sort(names.begin(), names.end());
+  if (names.empty()) return {};
+  std::string text = "; there is";
+  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) {
+    text += (i == 0 ? " " : ", ") + names[i];
+  }
+  return text + (names.size() > kShown ? ", ..." : "");
+}
+
+CliOutput read_and_render(const std::string& verb, const Request& request, bool terminal) {
+  if (!request.directory.empty() && !request.name_space.empty()) {
+    return wrong("both --dir and a namespace are given: leave one out");
+  }
+  if (request.name_space.find('/') != std::string::npos) {
+    return wrong("\"" + request.name_space + "\" is a path: give it with --dir");
+  }
+  const std::string name = request.name_space.empty() ? shm::kDefaultNamespace : request.name_space;
+  const bool by_name = request.directory.empty();
+  const std::string directory = by_name ? shm::default_directory(name) : request.directory;
+  const auto snapshot = read_snapshot(directory);
+  if (!snapshot) {
+    const shm::Error& error = snapshot.error();
+    if (error.code != ENOENT) return {1, {}, "ballast: " + error.to_text() + "\n"};
+    return {1,
+            {},
+            "ballast: no Ballast files in " + directory +
+                ": start ballastd, or say where they are with --dir" +
+                (by_name ? other_namespaces() : "") + "\n"};
+  }
+  const Colours colours =
+      terminal && std::getenv("NO_COLOR") == nullptr ? Colours::yes : Colours::no;
+  CliOutput output;
+  if (verb == "dump") {
+    output.out = request.json ? dump_json(*snapshot) : dump_text(*snapshot, colours);
+  } else {
+    output.out = request.json ? workers_json(*snapshot) : workers_text(*snapshot, colours);
+  }
+  return output;
+}
+
+}  // namespace
+
+CliOutput run_cli(std::vector<std::string> arguments, bool stdout_is_terminal) {
+  CLI::App app("Shows what Ballast's shared memory says. It reads only, and needs no checker.",
+               "ballast");
+  app.set_version_flag("--version", std::string("ballast ") + BALLAST_VERSION);
+  app.require_subcommand(1);
+  Request request;
+  add_verb(app, "dump", "the checker, the services and every instance", request);
+  add_verb(app, "workers", "the rows of the workers and their owners", request);
+
+  if (arguments.empty()) return {2, {}, app.help()};
+  const std::string verb = arguments.front();
+  if (!verb.starts_with('-') && std::find(kVerbs.begin(), kVerbs.end(), verb) == kVerbs.end()) {
+    return wrong("unknown command \"" + verb.substr(0, 80) + "\": " + suggestion(verb, kVerbs));
+  }
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+  try {
+    app.parse(arguments);
+  } catch (const CLI::CallForHelp&) {
+    return {0, app.help(), {}};
+  } catch (const CLI::CallForVersion& version) {
+    return {0, std::string(version.what()) + "\n", {}};
+  } catch (const CLI::ExtrasError&) {
+    const auto left = app.remaining(/*recurse=*/true);
+    const std::string extra = left.empty() ? "" : left.front();
+    return wrong("unexpected argument \"" + extra.substr(0, 80) +
+                 "\": " + suggestion(extra, kOptions));
+  } catch (const CLI::ParseError& error) {
+    return wrong(std::string(error.what()) + ": see ballast --help");
+  }
+  return read_and_render(app.get_subcommands().front()->get_name(), request, stdout_is_terminal);
+}
+
+}  // namespace ballast::tools

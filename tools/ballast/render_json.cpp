@@ -1,0 +1,152 @@
+// Snapshots for programs. Names follow the words of docs/design.md; times are CLOCK_REALTIME in
+// nanoseconds, 0 for never.
+#include <nlohmann/json.hpp>
+
+#include "engine/strategy.hpp"
+#include "tools/ballast/render.hpp"
+
+namespace ballast::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kFormat = 1;
+
+Json counters_json(const Counters& c) {
+  return {{"started", c[shm::kStarted]},
+          {"success", c[shm::kSuccess]},
+          {"connect_failure", c[shm::kConnectFailure]},
+          {"timeout", c[shm::kTimeout]},
+          {"reset", c[shm::kReset]},
+          {"server_error", c[shm::kServerError]},
+          {"overload", c[shm::kOverload]},
+          {"cancelled", c[shm::kCancelled]},
+          {"abandoned", c[shm::kAbandoned]},
+          {"latency_sum_us", c[shm::kLatencySumUs]},
+          {"latency_count", c[shm::kLatencyCount]}};
+}
+
+std::string strategy_name(std::uint64_t number) {
+  for (const auto s :
+       {engine::Strategy::maglev, engine::Strategy::ketama, engine::Strategy::round_robin}) {
+    if (number == static_cast<std::uint64_t>(s)) return engine::to_text(s);
+  }
+  return "unknown";
+}
+
+const char* lookup_name(shm::LookupKind kind) {
+  switch (kind) {
+    case shm::LookupKind::none:
+      return "none";
+    case shm::LookupKind::table:
+      return "table";
+    case shm::LookupKind::ring:
+      return "ring";
+    case shm::LookupKind::schedule:
+      return "schedule";
+  }
+  return "unknown";
+}
+
+Json instance_json(const InstanceView& i) {
+  return {{"address", i.address},
+          {"slot", i.slot},
+          {"incarnation", i.state.incarnation},
+          {"phase", i.phase == shm::Phase::live ? "live" : "cooling"},
+          {"usable", i.state.usable},
+          {"health", shm::to_text(i.state.health)},
+          {"admin", shm::to_text(i.state.admin)},
+          {"reason", shm::to_text(i.state.reason)},
+          {"weight", i.state.weight},
+          {"configured_weight", i.configured_weight},
+          {"in_flight", in_flight_of(i.counters)},
+          {"counters", counters_json(i.counters)},
+          {"checks", i.checks},
+          {"check_failures", i.check_failures},
+          {"check_us", i.check_us},
+          {"flips", i.flips},
+          {"admitted_ns", i.admitted_ns},
+          {"changed_ns", i.changed_ns},
+          {"checked_ns", i.checked_ns}};
+}
+
+Json service_json(const ServiceView& s) {
+  Json instances = Json::array();
+  for (const auto& instance : s.instances)
+    instances.push_back(instance_json(instance));
+  return {{"name", s.name},
+          {"strategy", strategy_name(s.strategy)},
+          {"epoch", s.epoch},
+          {"members", s.members},
+          {"lookup", lookup_name(s.lookup)},
+          {"lookup_count", s.lookup_count},
+          {"changed_ns", s.changed_ns},
+          {"instances", std::move(instances)}};
+}
+
+Json row_json(const RowView& r) {
+  return {{"row", r.index},
+          {"owner", to_text(r.owner)},
+          {"pid", r.pid},
+          {"tid", r.tid},
+          {"command", r.command},
+          {"start_ticks", r.start_ticks},
+          {"claimed_ns", r.claimed_ns},
+          {"incarnation", r.incarnation},
+          {"reaps", r.reaps},
+          {"in_flight", in_flight_of(r.counters)},
+          {"counters", counters_json(r.counters)}};
+}
+
+Json head_json(const Snapshot& s) {
+  Json head = {{"format", kFormat},
+               {"directory", s.directory},
+               {"read_ns", s.read_ns},
+               {"warnings", s.warnings}};
+  head["checker"] = {{"state", to_text(s.checker)},
+                     {"pid", s.checker_pid},
+                     {"term", s.term},
+                     {"since_ns", s.checker_since_ns},
+                     {"heartbeat", s.heartbeat},
+                     {"heartbeat_ns", s.heartbeat_ns}};
+  head["segment"] = {{"id", s.segment},
+                     {"previous", s.previous_segment},
+                     {"superseded_by", s.superseded_by},
+                     {"major", s.major},
+                     {"minor", s.minor},
+                     {"layout_hash", s.layout_hash},
+                     {"created_ns", s.created_ns},
+                     {"this_boot", s.this_boot},
+                     {"table_bytes", s.table_bytes},
+                     {"workers_bytes", s.workers_bytes},
+                     {"arena_bytes", s.arena_bytes},
+                     {"services", s.service_capacity},
+                     {"instances", s.instance_capacity},
+                     {"rows", s.row_capacity}};
+  return head;
+}
+
+// Names come from mapped bytes, which need not be UTF-8.
+std::string written(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+std::string dump_json(const Snapshot& snapshot) {
+  Json json = head_json(snapshot);
+  json["services"] = Json::array();
+  for (const auto& service : snapshot.services)
+    json["services"].push_back(service_json(service));
+  return written(json);
+}
+
+std::string workers_json(const Snapshot& snapshot) {
+  Json json = head_json(snapshot);
+  json["workers"] = Json::array();
+  for (const auto& row : snapshot.rows)
+    json["workers"].push_back(row_json(row));
+  return written(json);
+}
+
+}  // namespace ballast::tools

@@ -1,0 +1,238 @@
+// Reading mapped files with distrust; see snapshot.hpp.
+#include "tools/ballast/snapshot.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "engine/service_name.hpp"
+#include "shm/endpoint.hpp"
+#include "shm/generation.hpp"
+#include "shm/host.hpp"
+#include "shm/mapped_file.hpp"
+#include "shm/ofd_lock.hpp"
+#include "shm/paths.hpp"
+#include "shm/totals.hpp"
+
+namespace ballast::tools {
+namespace {
+
+using shm::MappedFile;
+
+constexpr std::size_t kMaxWarnings = 20;  // a file full of nonsense needs no more to be believed
+
+std::uint64_t relaxed(const shm::Word64& word) {
+  return word.load(std::memory_order_relaxed);  // for people; nothing follows from it
+}
+
+void warn(Snapshot& snapshot, std::string text) {
+  if (snapshot.warnings.size() < kMaxWarnings) snapshot.warnings.push_back(std::move(text));
+}
+
+void add(Counters& sum, const shm::Totals& totals) {
+  for (std::size_t i = 0; i < sum.size(); ++i)
+    sum[i] += totals.values[i];
+}
+
+InstanceView read_instance(const shm::Table& table, std::uint64_t slot, shm::Phase phase) {
+  const shm::InstanceRecord& record = table.instances[slot];
+  InstanceView view;
+  view.slot = slot;
+  view.phase = phase;
+  view.address =
+      shm::Endpoint::from_words({shm::get(record.endpoint[0]), shm::get(record.endpoint[1]),
+                                 shm::get(record.endpoint[2])})
+          .to_text();
+  view.state = shm::unpack(shm::get(table.states[slot]));
+  view.configured_weight = relaxed(record.weight);
+  view.admitted_ns = relaxed(record.admitted_ns);
+  view.changed_ns = relaxed(record.changed_ns);
+  view.checked_ns = relaxed(record.checked_ns);
+  view.check_us = relaxed(record.check_us);
+  view.checks = relaxed(record.checks);
+  view.check_failures = relaxed(record.check_failures);
+  view.flips = relaxed(record.flips);
+  add(view.counters, shm::read_record(table.carried[slot]));
+  return view;
+}
+
+ServiceView read_service(const shm::ServiceRecord& record) {
+  ServiceView view;
+  view.name = engine::service_name(record);
+  const std::uint64_t root = shm::enter(record.root);
+  const shm::GenerationRecord& generation = record.generations[shm::buffer_of(root)];
+  view.epoch = shm::epoch_of(root);
+  view.strategy = relaxed(record.strategy);
+  view.changed_ns = relaxed(record.changed_ns);
+  const std::uint64_t kind = shm::get(generation.kind);
+  view.lookup = kind <= 3 ? static_cast<shm::LookupKind>(kind) : shm::LookupKind::none;
+  view.members = shm::get(generation.member_count);
+  view.lookup_count = shm::get(generation.lookup_count);
+  return view;
+}
+
+void read_locator(const shm::Locator& locator, const std::string& path, Snapshot& snapshot) {
+  // [mm:lease] pairs with the release store of the term, so that pid and time are that holder's.
+  snapshot.term = locator.term.load(std::memory_order_acquire);
+  snapshot.checker_pid = relaxed(locator.holder_pid);
+  snapshot.checker_since_ns = relaxed(locator.holder_since_ns);
+  // [mm:growth] pairs with the release store of set_active_segment().
+  snapshot.segment = locator.active_segment.load(std::memory_order_acquire);
+  const auto lock = shm::LockFile::open(path, /*writable=*/false);
+  if (!lock) return;
+  switch (lock->holder(0)) {
+    case shm::LockFile::Holder::somebody:
+      snapshot.checker = CheckerState::running;
+      break;
+    case shm::LockFile::Holder::nobody:
+      snapshot.checker = snapshot.checker_pid == 0 ? CheckerState::left : CheckerState::died;
+      break;
+    case shm::LockFile::Holder::unknown:
+      break;
+  }
+}
+
+// Finds out who the checker is and which segment to read. An error only if there is nothing at all.
+shm::Status find_segment(const std::string& directory, Snapshot& snapshot) {
+  const std::string path = shm::locator_path(directory);
+  const auto file = MappedFile::open(path, MappedFile::Access::read_only, /*populate=*/false);
+  shm::Error why;
+  if (!file) {
+    why = file.error();
+  } else if (const auto locator = shm::open_locator(*file, shm::BootCheck::skipped); !locator) {
+    why = locator.error();
+  } else {
+    read_locator(**locator, path, snapshot);
+    if (snapshot.segment != 0) return shm::Done{};
+    why = {shm::ErrorKind::not_found, 0, "read", path,
+           "no checker has published anything yet; start ballastd"};
+  }
+  const auto segments = shm::list_segments(directory);
+  if (segments.empty()) return why;
+  snapshot.segment = segments.back();
+  warn(snapshot, why.to_text() + "; reading the newest segment instead");
+  return shm::Done{};
+}
+
+}  // namespace
+
+std::int64_t in_flight_of(const Counters& counters) noexcept {
+  std::uint64_t finished = 0;
+  for (unsigned i = shm::kFirstOutcome; i <= shm::kLastOutcome; ++i)
+    finished += counters[i];
+  return static_cast<std::int64_t>(counters[shm::kStarted] - finished);
+}
+
+std::uint64_t failures_of(const Counters& counters) noexcept {
+  return counters[shm::kConnectFailure] + counters[shm::kTimeout] + counters[shm::kReset] +
+         counters[shm::kServerError] + counters[shm::kOverload];
+}
+
+void read_table(const shm::Table& table, Snapshot& snapshot) {
+  const shm::FileHeader& header = *table.header;
+  snapshot.major = header.preamble.major;
+  snapshot.minor = header.preamble.minor;
+  snapshot.layout_hash = header.preamble.layout_hash;
+  snapshot.created_ns = header.preamble.created_ns;
+  const auto boot = shm::boot_id();
+  snapshot.this_boot = std::memcmp(header.preamble.boot_id, boot.data(), boot.size()) == 0;
+  snapshot.heartbeat = relaxed(header.heartbeat);
+  snapshot.heartbeat_ns = relaxed(header.heartbeat_ns);
+  snapshot.previous_segment = relaxed(header.previous_segment);
+  snapshot.superseded_by = relaxed(header.superseded_by);
+  snapshot.table_bytes = table.file.size();
+  snapshot.arena_bytes = table.arena_bytes;
+  snapshot.service_capacity = table.services.size();
+  snapshot.instance_capacity = table.instances.size();
+
+  constexpr std::size_t kNone = SIZE_MAX;
+  std::vector<std::size_t> place(table.services.size(), kNone);
+  for (std::size_t i = 0; i < table.services.size(); ++i) {
+    const shm::ServiceRecord& record = table.services[i];
+    // [mm:publish-and-pick] pairs with put(): whoever sees the identity sees a whole record.
+    if (shm::unpack_identity(shm::get(record.identity)).phase != shm::Phase::live) continue;
+    place[i] = snapshot.services.size();
+    snapshot.services.push_back(read_service(record));
+  }
+  for (std::uint64_t slot = 0; slot < table.instances.size(); ++slot) {
+    const shm::InstanceRecord& record = table.instances[slot];
+    const auto identity = shm::unpack_identity(shm::get(record.identity));
+    if (identity.phase == shm::Phase::free) continue;
+    const std::uint64_t service = shm::get(record.service);
+    if (service >= place.size() || place[service] == kNone) {
+      // A cooling instance may outlive its service.
+      if (identity.phase == shm::Phase::live) {
+        warn(snapshot, "slot " + std::to_string(slot) + " belongs to service record " +
+                           std::to_string(service) + ", which is not in use");
+      }
+      continue;
+    }
+    snapshot.services[place[service]].instances.push_back(
+        read_instance(table, slot, identity.phase));
+  }
+}
+
+void read_workers(const shm::Table& table, const shm::Workers& workers, const shm::LockFile* lock,
+                  Snapshot& snapshot) {
+  snapshot.workers_bytes = workers.file.size();
+  snapshot.row_capacity = workers.directory.size();
+  std::vector<InstanceView*> by_slot(table.instances.size(), nullptr);
+  for (ServiceView& service : snapshot.services) {
+    for (InstanceView& instance : service.instances)
+      by_slot[instance.slot] = &instance;
+  }
+  for (std::uint64_t i = 0; i < workers.directory.size(); ++i) {
+    if (!workers.ever_claimed(i)) continue;
+    const shm::RowRecord& record = workers.directory[i];
+    RowView row;
+    row.index = i;
+    row.owner = shm::owner_of(workers, lock, i);
+    row.incarnation = shm::unpack_identity(relaxed(record.claim)).incarnation;
+    row.pid = relaxed(record.pid);
+    row.tid = relaxed(record.tid);
+    row.start_ticks = relaxed(record.start_ticks);
+    row.claimed_ns = relaxed(record.claimed_ns);
+    row.reaps = relaxed(record.reaps);
+    row.command = shm::command_text(relaxed(record.command[0]), relaxed(record.command[1]));
+    const auto counters = workers.row(i);
+    const std::size_t slots = std::min(counters.size(), by_slot.size());
+    for (std::size_t slot = 0; slot < slots; ++slot) {
+      const shm::Totals totals = shm::read_record(counters[slot]);
+      add(row.counters, totals);
+      if (by_slot[slot] != nullptr) add(by_slot[slot]->counters, totals);
+    }
+    snapshot.rows.push_back(std::move(row));
+  }
+}
+
+shm::Result<Snapshot> read_snapshot(const std::string& directory) {
+  Snapshot snapshot;
+  snapshot.directory = directory;
+  snapshot.read_ns = shm::realtime_ns();
+  if (const auto found = find_segment(directory, snapshot); !found) return found.error();
+  const auto table_file = MappedFile::open(shm::table_path(directory, snapshot.segment),
+                                           MappedFile::Access::read_only, /*populate=*/false);
+  if (!table_file) return table_file.error();
+  const auto table = shm::Table::open(*table_file, shm::BootCheck::skipped);
+  if (!table) return table.error();
+  read_table(*table, snapshot);
+
+  // The workers file may be closed to us, or left out of a copy; the rest is worth showing.
+  const std::string path = shm::workers_path(directory, snapshot.segment);
+  const auto file = MappedFile::open(path, MappedFile::Access::read_only, /*populate=*/false);
+  if (!file) {
+    warn(snapshot, "rows and counts are not shown: " + file.error().to_text());
+    return snapshot;
+  }
+  const auto workers = shm::Workers::open(*file, shm::BootCheck::skipped);
+  if (!workers) {
+    warn(snapshot, "rows and counts are not shown: " + workers.error().to_text());
+    return snapshot;
+  }
+  const auto lock = shm::LockFile::open(path, /*writable=*/false);
+  const bool locks_mean_something = lock && snapshot.this_boot;
+  read_workers(*table, *workers, locks_mean_something ? &*lock : nullptr, snapshot);
+  return snapshot;
+}
+
+}  // namespace ballast::tools

@@ -1,0 +1,115 @@
+// Everything that a namespace's files say, read once into plain values. Reading needs no checker,
+// takes no lock and writes nothing; it works on a live namespace, on what a dead checker left, and
+// on copies from another machine. Nothing in the files is trusted: what does not fit together
+// becomes a warning in the snapshot, never a crash. Rendering is apart (render_text, render_json).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "shm/layout.hpp"
+#include "shm/result.hpp"
+#include "shm/rows.hpp"
+#include "shm/state_word.hpp"
+#include "shm/views.hpp"
+
+namespace ballast::tools {
+
+// Counters by shm::CounterIndex.
+using Counters = std::array<std::uint64_t, shm::kCounterCount>;
+
+[[nodiscard]] std::int64_t in_flight_of(const Counters& counters) noexcept;
+// Requests whose outcome was anything but success, cancelled or abandoned.
+[[nodiscard]] std::uint64_t failures_of(const Counters& counters) noexcept;
+
+struct InstanceView {
+  std::uint64_t slot = 0;
+  shm::Phase phase = shm::Phase::live;  // live or cooling
+  std::string address;
+  shm::State state;
+  std::uint64_t configured_weight = 0;
+  Counters counters{};  // of all workers; zeroes when the workers file cannot be read
+  // CLOCK_REALTIME in nanoseconds; 0: never.
+  std::uint64_t admitted_ns = 0;
+  std::uint64_t changed_ns = 0;
+  std::uint64_t checked_ns = 0;
+  std::uint64_t check_us = 0;
+  std::uint64_t checks = 0;
+  std::uint64_t check_failures = 0;
+  std::uint64_t flips = 0;
+};
+
+struct ServiceView {
+  std::string name;
+  std::uint64_t strategy = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t members = 0;  // of the published generation
+  std::uint64_t lookup_count = 0;
+  shm::LookupKind lookup = shm::LookupKind::none;
+  std::uint64_t changed_ns = 0;
+  std::vector<InstanceView> instances;  // by slot; the cooling ones too
+};
+
+struct RowView {
+  std::uint64_t index = 0;
+  shm::Owner owner = shm::Owner::none;
+  std::uint64_t incarnation = 0;
+  std::uint64_t pid = 0;
+  std::uint64_t tid = 0;
+  std::uint64_t start_ticks = 0;
+  std::uint64_t claimed_ns = 0;
+  std::uint64_t reaps = 0;
+  std::string command;
+  Counters counters{};  // over all slots
+};
+
+enum class CheckerState {
+  running,  // somebody holds the lease
+  left,     // nobody does, and the last holder left in order
+  died,     // nobody does, and the last holder did not say good-bye
+  unknown,  // there is no locator that could tell
+};
+
+struct Snapshot {
+  std::string directory;
+  std::uint64_t read_ns = 0;  // CLOCK_REALTIME of this reading
+  bool this_boot = false;     // the files were made since this machine started
+
+  CheckerState checker = CheckerState::unknown;
+  std::uint64_t checker_pid = 0;
+  std::uint64_t checker_since_ns = 0;
+  std::uint64_t term = 0;
+  std::uint64_t heartbeat = 0;
+  std::uint64_t heartbeat_ns = 0;
+
+  std::uint64_t segment = 0;
+  std::uint64_t previous_segment = 0;  // still drained; 0: none
+  std::uint64_t superseded_by = 0;     // 0: this is the active one
+  std::uint64_t major = 0;
+  std::uint64_t minor = 0;
+  std::uint64_t layout_hash = 0;
+  std::uint64_t created_ns = 0;
+  std::uint64_t table_bytes = 0;
+  std::uint64_t workers_bytes = 0;
+  std::uint64_t arena_bytes = 0;
+  std::uint64_t service_capacity = 0;
+  std::uint64_t instance_capacity = 0;
+  std::uint64_t row_capacity = 0;
+
+  std::vector<ServiceView> services;  // live ones, by record
+  std::vector<RowView> rows;          // those that were ever claimed
+  std::vector<std::string> warnings;  // what could not be read, or does not fit together
+};
+
+// Reads the active segment of `directory`; without a locator, the newest segment there.
+[[nodiscard]] shm::Result<Snapshot> read_snapshot(const std::string& directory);
+
+// The two parts of it that see only mapped bytes; fuzzed.
+void read_table(const shm::Table& table, Snapshot& snapshot);
+// Adds counts and rows. `lock` may be null: then nobody knows who lives.
+void read_workers(const shm::Table& table, const shm::Workers& workers, const shm::LockFile* lock,
+                  Snapshot& snapshot);
+
+}  // namespace ballast::tools
