@@ -17,6 +17,12 @@ namespace {
 
 constexpr std::uint64_t kLatencyUs = 250;
 
+#ifdef BALLAST_BENCH_STATIC
+const std::string kPair = "pick.c_api_pair_static";
+#else
+const std::string kPair = "pick.c_api_pair";
+#endif
+
 struct Attached {
   Worker worker;
   PrivateTable floor;
@@ -68,20 +74,20 @@ PairedResult pair_over_floor(engine::Strategy strategy, std::size_t instances, u
 }  // namespace
 
 void add_c_api_cases(Suite& suite) {
-  suite.add("pick.c_api_pair_over_floor", [](Rows& rows) {
+  suite.add(kPair + "_over_floor", [](Rows& rows) {
     for (const std::size_t instances : {100U, 1000U}) {
       for (const unsigned processes : {1U, 2U}) {
         const PairedResult r = pair_over_floor(engine::Strategy::maglev, instances, processes);
         const std::string where =
             "/n" + std::to_string(instances) + "/" + std::to_string(processes) + "p";
-        rows.add({"pick.c_api_pair_over_floor" + where, r.ratio, "x", Better::lower, {}});
-        rows.add({"pick.c_api_pair_ns" + where, r.subject_ns, "ns", Better::lower, {}});
+        rows.add({kPair + "_over_floor" + where, r.ratio, "x", Better::lower, {}});
+        rows.add({kPair + "_ns" + where, r.subject_ns, "ns", Better::lower, {}});
       }
     }
-    rows.add_worst("pick.c_api_pair_over_floor", Better::lower, {"<= 5x", 5});
+    rows.add_worst(kPair + "_over_floor", Better::lower, {"<= 5x", 5});
     for (const auto strategy : {engine::Strategy::ketama, engine::Strategy::round_robin}) {
       const PairedResult r = pair_over_floor(strategy, 1000, 1);
-      rows.add({std::string("pick.c_api_pair_") + engine::to_text(strategy) + "_ns/n1000/1p",
+      rows.add({kPair + "_" + engine::to_text(strategy) + "_ns/n1000/1p",
                 r.subject_ns,
                 "ns",
                 Better::lower,

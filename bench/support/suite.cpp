@@ -1,36 +1,16 @@
-// Running the cases through Google Benchmark, the table, and the JSON file.
+// Rows, the table, and the JSON file.
 #include "bench/support/suite.hpp"
-
-#include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <filesystem>
+
+#include "bench/support/runner.hpp"
 
 namespace ballast::bench {
 
 namespace {
-
-// Google Benchmark's own lines would show how long a case took as a whole, which nobody asks for.
-class Progress : public benchmark::BenchmarkReporter {
- public:
-  bool ReportContext(const Context&) override { return true; }
-  void ReportRuns(const std::vector<Run>& runs) override {
-    for (const Run& run : runs) {
-      if (run.error_occurred) {
-        failed_ = true;
-        std::fprintf(stderr, "%s: %s\n", run.run_name.function_name.c_str(),
-                     run.error_message.c_str());
-      }
-    }
-  }
-  [[nodiscard]] bool failed() const noexcept { return failed_; }
-
- private:
-  bool failed_ = false;
-};
 
 bool is_met(const Row& row) {
   return row.better == Better::lower ? row.spread.value <= row.goal->limit
@@ -108,32 +88,20 @@ void Rows::add_worst(const std::string& id, Better better, const Goal& goal) {
 }
 
 int Suite::run(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   Rows rows;
-  for (const Named& named : cases_) {
-    benchmark::RegisterBenchmark(named.id.c_str(), [&rows, &named](benchmark::State& state) {
-      for (auto _ : state) {
-        std::fprintf(stderr, "%s ...\n", named.id.c_str());
-        try {
-          named.body(rows);
-        } catch (const std::exception& error) {
-          state.SkipWithError(error.what());
-          break;
-        }
-      }
-    })->Iterations(1);
-  }
-  Progress progress;
-  benchmark::RunSpecifiedBenchmarks(&progress);
-  if (rows.all().empty()) return progress.failed() ? 1 : 0;  // only listed, or nothing chosen
+  std::vector<Runnable> runnable;
+  for (const Named& named : cases_)
+    runnable.push_back({named.id, [&rows, &named] { named.body(rows); }});
+  const Ran ran = run_cases(argc, argv, runnable);
+  const int status = ran == Ran::all ? 0 : 1;
+  if (rows.all().empty()) return status;  // only listed, or nothing chosen
   print_table(rows);
   const auto path = output_directory() / (name_ + ".json");
   std::error_code ignored;
   if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), ignored);
   if (!write_json(path, rows)) return 1;
   std::printf("wrote %s\n", path.c_str());
-  return progress.failed() ? 1 : 0;
+  return status;
 }
 
 }  // namespace ballast::bench
