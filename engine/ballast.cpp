@@ -2,6 +2,7 @@
 // line of text. Nothing here is on a pick's path but a few comparisons.
 #include "engine/ballast.h"
 
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -30,6 +31,32 @@ constexpr std::size_t kPickOptionsSize = sizeof(ballast_pick_options_t);
 constexpr std::size_t kInfoSize = sizeof(ballast_info_t);
 // ABI 1, for ever: newer releases add behind the end.
 static_assert(kOptionsSize == 24 && kPickSize == 64 && kPickOptionsSize == 24 && kInfoSize == 56);
+#define BALLAST_ASSERT_AT(type, field, at) \
+  static_assert(offsetof(type, field) == (at), #type "." #field " moved: the ABI has changed")
+BALLAST_ASSERT_AT(ballast_options_t, name_space, 8);
+BALLAST_ASSERT_AT(ballast_options_t, directory, 16);
+BALLAST_ASSERT_AT(ballast_pick_t, slot, 4);
+BALLAST_ASSERT_AT(ballast_pick_t, incarnation, 8);
+BALLAST_ASSERT_AT(ballast_pick_t, row, 12);
+BALLAST_ASSERT_AT(ballast_pick_t, row_incarnation, 16);
+BALLAST_ASSERT_AT(ballast_pick_t, port, 20);
+BALLAST_ASSERT_AT(ballast_pick_t, family, 22);
+BALLAST_ASSERT_AT(ballast_pick_t, reason, 23);
+BALLAST_ASSERT_AT(ballast_pick_t, segment, 24);
+BALLAST_ASSERT_AT(ballast_pick_t, epoch, 32);
+BALLAST_ASSERT_AT(ballast_pick_t, address, 40);
+BALLAST_ASSERT_AT(ballast_pick_t, attempts, 56);
+BALLAST_ASSERT_AT(ballast_pick_t, reported, 58);
+BALLAST_ASSERT_AT(ballast_pick_options_t, tried_count, 8);
+BALLAST_ASSERT_AT(ballast_pick_options_t, tried, 16);
+BALLAST_ASSERT_AT(ballast_info_t, segment, 8);
+BALLAST_ASSERT_AT(ballast_info_t, row, 16);
+BALLAST_ASSERT_AT(ballast_info_t, superseded, 20);
+BALLAST_ASSERT_AT(ballast_info_t, heartbeat, 24);
+BALLAST_ASSERT_AT(ballast_info_t, heartbeat_ns, 32);
+BALLAST_ASSERT_AT(ballast_info_t, checker_pid, 40);
+BALLAST_ASSERT_AT(ballast_info_t, checker_term, 48);
+#undef BALLAST_ASSERT_AT
 
 thread_local char last_error[512] = "no error";
 
