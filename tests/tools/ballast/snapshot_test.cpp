@@ -51,7 +51,7 @@ TEST_CASE("a live namespace is shown as it is") {
   CHECK(s.checker == tools::CheckerState::running);
   CHECK(s.checker_pid == static_cast<std::uint64_t>(getpid()));
   CHECK(s.term == 1);
-  CHECK(s.segment == 1);
+  CHECK(s.segment == published.publisher().segment_id());
   CHECK(s.superseded_by == 0);
   CHECK(s.this_boot);
   CHECK(s.layout_hash == shm::kLayoutHash);
@@ -79,9 +79,10 @@ TEST_CASE("a live namespace is shown as it is") {
 
 TEST_CASE("counts are summed over rows, and rows name their owners") {
   Published published(two_services());
-  const auto segment = shm::WorkerSegment::open(published.directory(), 1);
+  const std::uint64_t id = published.publisher().segment_id();
+  const auto segment = shm::WorkerSegment::open(published.directory(), id);
   REQUIRE(segment);
-  const std::string path = shm::workers_path(published.directory(), 1);
+  const std::string path = shm::workers_path(published.directory(), id);
   auto one = shm::Row::claim(segment->workers, path);
   std::optional<shm::Row> two = std::move(*shm::Row::claim(segment->workers, path));
   REQUIRE(one);
@@ -129,25 +130,28 @@ TEST_CASE("what a checker left behind says how it went") {
 }
 
 TEST_CASE("a copy is read, with what is missing said") {
-  const Published published(two_services());
+  Published published(two_services());
+  const std::uint64_t id = published.publisher().segment_id();
+  const std::string table_file = "table." + std::to_string(id);
+  const std::string workers_file = "workers." + std::to_string(id);
   const ballast::tests::TempDir copy;
   const auto take = [&](const std::string& name) {
     fs::copy_file(published.directory() + "/" + name, copy.path() + "/" + name);
   };
-  take("table.1");
+  take(table_file);
   auto s = read(copy.path());
   REQUIRE(s.warnings.size() == 2);
   CHECK(s.warnings[0].find("reading the newest segment instead") != std::string::npos);
   CHECK(s.warnings[1].starts_with("rows and counts are not shown: "));
   CHECK(s.checker == tools::CheckerState::unknown);
   CHECK(s.services.size() == 2);
-  take("workers.1");
+  take(workers_file);
   take("locator");
   s = read(copy.path());
   CHECK(s.warnings.empty());
   CHECK(s.checker == tools::CheckerState::died);
   // From another boot, no lock says anything about rows.
-  patch(copy.path() + "/table.1", offsetof(shm::FilePreamble, boot_id), 1);
+  patch(copy.path() + "/" + table_file, offsetof(shm::FilePreamble, boot_id), 1);
   CHECK_FALSE(read(copy.path()).this_boot);
 }
 
@@ -178,9 +182,12 @@ TEST_CASE("an instance of a service that is not there is a warning") {
 
 TEST_CASE("no damaged word of header, records or rows can do harm") {
   Published published(two_services());
-  const auto segment = shm::WorkerSegment::open(published.directory(), 1);
+  const std::uint64_t id = published.publisher().segment_id();
+  const std::string table_file = "table." + std::to_string(id);
+  const std::string workers_file = "workers." + std::to_string(id);
+  const auto segment = shm::WorkerSegment::open(published.directory(), id);
   REQUIRE(segment);
-  const auto row = shm::Row::claim(segment->workers, shm::workers_path(published.directory(), 1));
+  const auto row = shm::Row::claim(segment->workers, shm::workers_path(published.directory(), id));
   REQUIRE(row);
   const auto damage = [&](const std::string& name, std::uint64_t from, std::uint64_t bytes) {
     const std::string path = published.directory() + "/" + name;
@@ -204,30 +211,33 @@ TEST_CASE("no damaged word of header, records or rows can do harm") {
   };
   const auto& table = published.publisher().segment().table;
   damage("locator", 0, 128);
-  damage("table.1", 0, 600);
-  damage("table.1", offset_in(&table.services[0]), sizeof(shm::ServiceRecord));
-  damage("table.1", offset_in(&table.instances[0]), sizeof(shm::InstanceRecord));
-  damage("table.1", offset_in(&table.states[0]), 8);
-  damage("workers.1", 0, 600);
+  damage(table_file, 0, 600);
+  damage(table_file, offset_in(&table.services[0]), sizeof(shm::ServiceRecord));
+  damage(table_file, offset_in(&table.instances[0]), sizeof(shm::InstanceRecord));
+  damage(table_file, offset_in(&table.states[0]), 8);
+  damage(workers_file, 0, 600);
   const auto& workers = published.publisher().segment().workers;
   const auto* start = workers.file.data();
   const auto directory_at =
       static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&workers.directory[0]) - start);
-  damage("workers.1", directory_at, 2 * sizeof(shm::RowRecord));
-  damage("workers.1", workers.rows_offset, sizeof(shm::CounterRecord));
+  damage(workers_file, directory_at, 2 * sizeof(shm::RowRecord));
+  damage(workers_file, workers.rows_offset, sizeof(shm::CounterRecord));
   CHECK(read(published.directory()).warnings.empty());  // all put back
 }
 
 TEST_CASE("files cut short give an error") {
-  const Published published(two_services());
+  Published published(two_services());
+  const std::uint64_t id = published.publisher().segment_id();
+  const std::string table_file = "table." + std::to_string(id);
+  const std::string workers_file = "workers." + std::to_string(id);
   const ballast::tests::TempDir copy;
-  for (const char* name : {"table.1", "workers.1", "locator"}) {
+  for (const std::string& name : {table_file, workers_file, std::string("locator")}) {
     fs::copy_file(published.directory() + "/" + name, copy.path() + "/" + name);
   }
-  const auto whole = fs::file_size(copy.path() + "/table.1");
+  const auto whole = fs::file_size(copy.path() + "/" + table_file);
   for (const std::uintmax_t size : {std::uintmax_t{0}, std::uintmax_t{1}, std::uintmax_t{63},
                                     std::uintmax_t{4095}, std::uintmax_t{4096}, whole - 1}) {
-    fs::resize_file(copy.path() + "/table.1", size);
+    fs::resize_file(copy.path() + "/" + table_file, size);
     CHECK_FALSE(tools::read_snapshot(copy.path()));
   }
 }
