@@ -22,8 +22,6 @@
 namespace ballast::engine {
 
 inline constexpr std::uint32_t kKetamaPointsPerWeight = 160;  // nginx
-// Points that a pick looks at before it gives up on the ring: nginx's 20 tries after the first.
-inline constexpr std::uint32_t kKetamaPointsPerPick = 21;
 // Of one ring; that is a total weight of 104857 and about 170 MB for the two buffers.
 inline constexpr std::size_t kMaxKetamaPoints = std::size_t{1} << 24;
 
@@ -63,7 +61,8 @@ template <class Entry>
 
 }  // namespace detail
 
-// Index of the first point at or after `hash`, going round; 0 for an empty ring. The arrays are
+// Index of the first point at or after `hash`, going round; 0 for an empty ring. If that point's
+// instance may not be used, the next points follow, going round, as with nginx. The arrays are
 // input: whatever they hold, the result is below points.size() (or 0), and the search ends.
 template <class Points, class Index>
 [[nodiscard]] std::size_t find_ketama(const Points& points, const Index& index,
@@ -77,25 +76,6 @@ template <class Points, class Index>
   while (at < size && detail::load_entry(points[at]) < hash)
     ++at;
   return at < size ? at : 0;
-}
-
-// The slot for a key: that of its point or, while `usable(slot)` is false, of the points after it,
-// kKetamaPointsPerPick in all. kNoSlot if none of them is usable or the ring is empty; nginx then
-// turns to its round robin, whose state no other process has. To exclude instances already tried,
-// let `usable` refuse them: nginx's retries give the same sequence. `slots` is input: check the
-// slot.
-template <class Points, class Slots, class Index, class Usable>
-[[nodiscard]] std::uint16_t pick_ketama(const Points& points, const Slots& slots,
-                                        const Index& index, std::uint32_t hash, Usable&& usable) {
-  const std::size_t size = slots.size();
-  if (size == 0) return kNoSlot;
-  std::size_t at = find_ketama(points, index, hash);
-  for (std::uint32_t tried = 0; tried < kKetamaPointsPerPick; ++tried, ++at) {
-    if (at >= size) at = 0;
-    const std::uint16_t slot = detail::load_entry(slots[at]);
-    if (usable(slot)) return slot;
-  }
-  return kNoSlot;
 }
 
 }  // namespace ballast::engine

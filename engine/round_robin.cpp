@@ -37,6 +37,7 @@ void divide_by_gcd(std::vector<std::uint32_t>& weights) noexcept {
 
 std::vector<std::uint32_t> round_robin_weights(std::span<const Member> members) {
   std::vector<std::uint32_t> weights;
+  weights.reserve(members.size());
   for (const Member& member : members)
     weights.push_back(member.weight);
   divide_by_gcd(weights);
@@ -70,6 +71,7 @@ std::vector<std::uint16_t> round_robin_schedule(std::span<const Member> members)
     group.members.push_back(i);
   }
   std::vector<Group> groups;
+  groups.reserve(by_weight.size());
   for (auto& [weight, group] : by_weight)
     groups.push_back(std::move(group));
 
