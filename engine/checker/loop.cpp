@@ -14,6 +14,8 @@ namespace ballast::checker {
 
 namespace {
 
+using Tick = std::chrono::milliseconds;
+
 std::size_t streams_allowed(std::size_t wanted) {
   rlimit limit{};
   std::size_t allowed = 1024;
@@ -54,7 +56,11 @@ Timers::Id Loop::every(Duration period, std::function<void()> task) {
 void Loop::run_once(Duration max_wait) {
   Duration wait = std::max(max_wait, Duration::zero());
   if (const auto next = timers_.next()) {
-    wait = std::clamp(*next - std::chrono::steady_clock::now(), Duration::zero(), wait);
+    const auto now = std::chrono::steady_clock::now();
+    // What is due waits for nothing; what comes later is taken together with its neighbours, since
+    // every waking up costs more than the check that it is for.
+    const auto due = *next <= now ? *next : std::chrono::ceil<Tick>(*next);
+    wait = std::clamp<Duration>(due - now, Duration::zero(), wait);
   }
   poll(wait);
   timers_.run_due(std::chrono::steady_clock::now());

@@ -29,6 +29,12 @@ constexpr unsigned kChainLength = 4;
 constexpr unsigned kBuffers = 2048;  // a power of two
 constexpr std::size_t kBufferBytes = 4096;
 constexpr int kBufferGroup = 1;
+// Busy means 5,000 completions a second. Then a turn waits for kBatch of them, but not for longer
+// than kBatchTime, which is what a death may be seen later for it.
+constexpr std::chrono::milliseconds kWindow{10};
+constexpr std::size_t kBusy = 50;
+constexpr unsigned kBatch = 32;
+constexpr std::chrono::microseconds kBatchTime{500};
 // The index of a stream that never came to be, beyond any descriptor table.
 constexpr std::uint32_t kRefusedIndex = 0xFFFFFF;
 static_assert(kMaxStreams < kRefusedIndex);
@@ -98,6 +104,7 @@ class UringLoop final : public Loop {
     io_uring_prep_connect(sqe, static_cast<int>(id.index), &stream.address.generic, length);
     finish(sqe, Op::connect, id,
            IOSQE_FIXED_FILE | (sends || request.receive ? IOSQE_IO_LINK : 0U));
+    stream.connecting = true;
     ++stream.pending;
     if (sends) prepare_send(stream, id, request.receive ? IOSQE_IO_LINK : 0U);
     if (request.receive) prepare_receive(stream, id);
@@ -138,11 +145,14 @@ class UringLoop final : public Loop {
   void poll(Duration wait) override {
     if (!refused_.empty()) wait = Duration::zero();
     if (!closing_.empty()) wait = std::min<Duration>(wait, kCloseDelay);
+    // With much going on, being woken for every single answer costs more than handling it.
+    const bool busy = is_busy();
+    if (busy) wait = std::min<Duration>(wait, kBatchTime);
     __kernel_timespec timeout{};
     timeout.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(wait).count();
     timeout.tv_nsec = (wait % std::chrono::seconds(1)).count();
     io_uring_cqe* first = nullptr;
-    io_uring_submit_and_wait_timeout(&ring_, &first, 1, &timeout, nullptr);
+    io_uring_submit_and_wait_timeout(&ring_, &first, busy ? kBatch : 1, &timeout, nullptr);
 
     for (std::size_t n = refused_.size(); n > 0 && !refused_.empty(); --n) {
       const Refused one = refused_.front();
@@ -158,6 +168,7 @@ class UringLoop final : public Loop {
       ++count;
     }
     io_uring_cq_advance(&ring_, count);
+    completions_ += count;
     if (count == 0 || closing_.size() > kClosesPutOff) close_some();
   }
 
@@ -173,7 +184,9 @@ class UringLoop final : public Loop {
     bool used = false;          // the handler may still be told something
     bool winding_down = false;  // being closed, as soon as the kernel owes nothing
     bool has_file = true;       // until the kernel says that there is none
+    bool connecting = false;
     bool sending = false;
+    bool cancelling = false;
     int socket_error = 0;
     int send_error = 0;
     StreamHandler* handler = nullptr;
@@ -192,6 +205,17 @@ class UringLoop final : public Loop {
     std::uint32_t generation;
     std::function<void()> ready;
   };
+
+  // Whether the last window brought so many completions that waiting for several at once pays.
+  bool is_busy() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - window_begin_ >= kWindow) {
+      busy_ = completions_ >= kBusy && now - window_begin_ < 2 * kWindow;
+      completions_ = 0;
+      window_begin_ = now;
+    }
+    return busy_;
+  }
 
   // ---- the ring
 
@@ -311,11 +335,15 @@ class UringLoop final : public Loop {
     }
   }
 
+  // Cancels what is pending, one operation after the other: the first link of a chain takes the
+  // others with it. By its tag, since looking for all operations of a descriptor walks through
+  // those of every stream.
   void prepare_cancel(Stream& stream, StreamId id) {
+    const Op op = stream.connecting ? Op::connect : stream.sending ? Op::send : Op::receive;
     io_uring_sqe* sqe = next_sqe();
-    io_uring_prep_cancel_fd(sqe, static_cast<int>(id.index),
-                            IORING_ASYNC_CANCEL_ALL | IORING_ASYNC_CANCEL_FD_FIXED);
+    io_uring_prep_cancel64(sqe, tag(op, id.index, id.generation), 0);
     finish(sqe, Op::cancel, id, 0);
+    stream.cancelling = true;
     ++stream.pending;
   }
 
@@ -354,6 +382,7 @@ class UringLoop final : public Loop {
         return;
       case Op::connect:
         --stream.pending;
+        stream.connecting = false;
         on_connected(stream, id, completion.result);
         break;
       case Op::send:
@@ -365,8 +394,9 @@ class UringLoop final : public Loop {
         break;
       case Op::cancel:
         --stream.pending;
-        // Nothing was found, yet something is owed: a link that had not started. Try again.
-        if (stream.pending > 0 && completion.result <= 0) prepare_cancel(stream, id);
+        stream.cancelling = false;
+        // Found: its own completion follows, and what is to be done next is decided then.
+        if (completion.result >= 0 && stream.pending > 0) return;
         break;
       case Op::close:
         --stream.pending;
@@ -375,8 +405,11 @@ class UringLoop final : public Loop {
       case Op::ignore:
         break;
     }
-    if (stream.generation == id.generation && stream.winding_down && stream.pending == 0) {
+    if (stream.generation != id.generation || !stream.winding_down) return;
+    if (stream.pending == 0) {
       finish_winding_down(stream, id);
+    } else if (!stream.cancelling && stream.has_file) {
+      prepare_cancel(stream, id);
     }
   }
 
@@ -448,6 +481,9 @@ class UringLoop final : public Loop {
   std::deque<Stream> streams_;
   std::vector<std::uint32_t> free_;
   std::deque<StreamId> closing_;
+  bool busy_ = false;
+  std::size_t completions_ = 0;  // in this window
+  TimePoint window_begin_{};
   std::deque<Refused> refused_;
   std::uint32_t refusals_ = 0;
   std::map<int, Watched> watched_;
