@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/checker/http_response.hpp"
+#include "engine/checker/outcome.hpp"
 
 namespace ballast::checker {
 
@@ -32,47 +33,6 @@ constexpr std::size_t kMaxUnaskedBytes = 4096;
 constexpr auto kStalled = std::chrono::milliseconds(200);
 // How often the log may complain that checks cannot be made.
 constexpr auto kComplaintEvery = std::chrono::seconds(10);
-
-// Failures that say something about this host, not about the instance.
-bool is_local(int error) {
-  switch (error) {
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-    case EADDRNOTAVAIL:  // all local ports to that address are in use
-    case EADDRINUSE:
-    case EAGAIN:
-    case ECANCELED:
-      return true;
-    default:
-      return false;
-  }
-}
-
-Reason connect_failure(int error) {
-  switch (error) {
-    case ECONNREFUSED:
-      return Reason::connect_refused;
-    case ETIMEDOUT:
-      return Reason::connect_timeout;
-    case ECONNRESET:
-    case EPIPE:
-      return Reason::reset;
-    case 0:
-      return Reason::closed;
-    default:
-      return Reason::unreachable;
-  }
-}
-
-Payload make_request(const InstanceSettings& instance, const CheckSettings& check) {
-  const std::string host = check.host.empty() ? instance.endpoint.to_text() : check.host;
-  return std::make_shared<const std::string>(
-      "GET " + (check.path.empty() ? "/" : check.path) + " HTTP/1.1\r\nHost: " + host +
-      "\r\nUser-Agent: ballast\r\nAccept: */*\r\n" +
-      (check.keep_alive ? "" : "Connection: close\r\n") + "\r\n");
-}
 
 }  // namespace
 
@@ -221,7 +181,9 @@ class Prober::Impl final : public StreamHandler {
     }
     target.check = last_check_;
     target.endpoint = instance.endpoint;
-    target.request = check.kind == CheckKind::http ? make_request(instance, check) : nullptr;
+    target.request = check.kind == CheckKind::http
+                         ? std::make_shared<const std::string>(make_request(instance, check))
+                         : nullptr;
   }
 
   void schedule_first(Target& target) {
@@ -292,14 +254,7 @@ class Prober::Impl final : public StreamHandler {
     const CheckSettings& check = *target.check;
     const bool keep = target.stream && check.keep_alive && response.keep_alive() &&
                       nothing_left_over && may_keep();
-    CheckResult result;
-    if (response.failed()) {
-      result = {Reason::bad_response, static_cast<std::int32_t>(response.error()), {}};
-    } else {
-      const bool accepted =
-          response.status() >= check.status_low && response.status() <= check.status_high;
-      result = {accepted ? Reason::passed : Reason::bad_status, response.status(), {}};
-    }
+    const CheckResult result = judge_response(check, response);
     if (keep) {
       ++stats_.kept;
     } else {
@@ -321,10 +276,7 @@ class Prober::Impl final : public StreamHandler {
     if (error == 0) response.finish();
     if (error == 0 && !response.failed()) return judge(target, false);
     if (is_local(error)) return give_up(target, error);
-    const Reason reason = error == 0           ? Reason::closed
-                          : error == ETIMEDOUT ? Reason::timeout
-                                               : Reason::reset;
-    finish_check(target, {reason, error, {}});
+    finish_check(target, {response_failure(error), error, {}});
   }
 
   // The connection that was being kept is gone, or no longer to be trusted.

@@ -1,13 +1,11 @@
-// The loop on io_uring, and the only file that includes liburing. A check on a new connection is
-// one submission: socket -> connect -> send -> receive, linked, on a direct descriptor (no entry in
-// the process's descriptor table, and the links need to know the descriptor before it exists). The
-// receive is multishot into shared buffers, so an idle stream costs one pending operation and no
-// memory, and its end is reported without being asked for. All state is this process's own; the
-// kernel cancels everything when it dies.
-#include <liburing.h>
+// The loop on io_uring. A check on a new connection is one submission: socket -> connect -> send ->
+// receive, linked, on a direct descriptor (no entry in the process's descriptor table, and the
+// links need to know the descriptor before it exists). The receive is multishot into shared
+// buffers, so an idle stream costs one pending operation and no memory, and its end is reported
+// without being asked for. All state is this process's own; the kernel cancels everything when it
+// dies.
 #include <netinet/in.h>
 #include <poll.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -18,17 +16,13 @@
 #include <vector>
 
 #include "engine/checker/loop_backends.hpp"
+#include "engine/checker/uring_ring.hpp"
 
 namespace ballast::checker {
 
 namespace {
 
-constexpr unsigned kSubmissions = 4096;
-constexpr unsigned kCompletions = 32768;
 constexpr unsigned kChainLength = 4;
-constexpr unsigned kBuffers = 2048;  // a power of two
-constexpr std::size_t kBufferBytes = 4096;
-constexpr int kBufferGroup = 1;
 // Busy means 5,000 completions a second. Then a turn waits for kBatch of them, but not for longer
 // than kBatchTime, which is what a death may be seen later for it.
 constexpr std::chrono::milliseconds kWindow{10};
@@ -58,25 +52,8 @@ class UringLoop final : public Loop {
  public:
   explicit UringLoop(std::size_t max_streams) : Loop(max_streams) {}
 
-  ~UringLoop() override {
-    if (ring_ready_) io_uring_queue_exit(&ring_);  // waits for nothing, cancels everything
-    if (mapping_ != MAP_FAILED) munmap(mapping_, buffer_bytes());
-  }
-
   // An errno, 0 for success.
-  int start() {
-    io_uring_params params{};
-    params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
-                   IORING_SETUP_CLAMP;
-    params.cq_entries = kCompletions;
-    if (const int rc = io_uring_queue_init_params(kSubmissions, &ring_, &params); rc < 0)
-      return -rc;
-    ring_ready_ = true;
-    const auto files = static_cast<unsigned>(max_streams_);
-    if (const int rc = io_uring_register_files_sparse(&ring_, files); rc < 0) return -rc;
-    io_uring_register_ring_fd(&ring_);  // saves a little on every call; may fail harmlessly
-    return add_buffers();
-  }
+  int start() { return ring_.start(static_cast<unsigned>(max_streams_)); }
 
   [[nodiscard]] Backend backend() const noexcept override { return Backend::io_uring; }
 
@@ -93,14 +70,13 @@ class UringLoop final : public Loop {
     stream.payload = request.first;
     std::memcpy(&stream.address, &address, length);
 
-    // A chain must not be torn apart by a submission.
-    if (io_uring_sq_space_left(&ring_) < kChainLength) io_uring_submit(&ring_);
-    io_uring_sqe* sqe = next_sqe();
+    ring_.reserve(kChainLength);
+    io_uring_sqe* sqe = ring_.next();
     io_uring_prep_socket_direct(sqe, address.ss_family, SOCK_STREAM, IPPROTO_TCP, id.index, 0);
     finish(sqe, Op::socket, id, IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS);
 
     const bool sends = stream.payload != nullptr;
-    sqe = next_sqe();
+    sqe = ring_.next();
     io_uring_prep_connect(sqe, static_cast<int>(id.index), &stream.address.generic, length);
     finish(sqe, Op::connect, id,
            IOSQE_FIXED_FILE | (sends || request.receive ? IOSQE_IO_LINK : 0U));
@@ -134,7 +110,7 @@ class UringLoop final : public Loop {
   void unwatch(int fd) override {
     const auto found = watched_.find(fd);
     if (found == watched_.end()) return;
-    io_uring_sqe* sqe = next_sqe();
+    io_uring_sqe* sqe = ring_.next();
     io_uring_prep_cancel64(
         sqe, tag(Op::watch, static_cast<std::uint32_t>(fd), found->second.generation), 0);
     finish(sqe, Op::ignore, {}, 0);
@@ -152,7 +128,7 @@ class UringLoop final : public Loop {
     timeout.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(wait).count();
     timeout.tv_nsec = (wait % std::chrono::seconds(1)).count();
     io_uring_cqe* first = nullptr;
-    io_uring_submit_and_wait_timeout(&ring_, &first, busy ? kBatch : 1, &timeout, nullptr);
+    io_uring_submit_and_wait_timeout(ring_.get(), &first, busy ? kBatch : 1, &timeout, nullptr);
 
     for (std::size_t n = refused_.size(); n > 0 && !refused_.empty(); --n) {
       const Refused one = refused_.front();
@@ -163,11 +139,11 @@ class UringLoop final : public Loop {
     unsigned head = 0;
     unsigned count = 0;
     io_uring_cqe* cqe = nullptr;
-    io_uring_for_each_cqe(&ring_, head, cqe) {
+    io_uring_for_each_cqe(ring_.get(), head, cqe) {
       dispatch(Completion{cqe->user_data, cqe->res, cqe->flags});
       ++count;
     }
-    io_uring_cq_advance(&ring_, count);
+    io_uring_cq_advance(ring_.get(), count);
     completions_ += count;
     if (count == 0 || closing_.size() > kClosesPutOff) close_some();
   }
@@ -217,48 +193,9 @@ class UringLoop final : public Loop {
     return busy_;
   }
 
-  // ---- the ring
-
-  io_uring_sqe* next_sqe() {
-    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
-    while (sqe == nullptr) {
-      io_uring_submit(&ring_);
-      sqe = io_uring_get_sqe(&ring_);
-    }
-    return sqe;
-  }
-
   static void finish(io_uring_sqe* sqe, Op op, StreamId id, unsigned flags) {
     io_uring_sqe_set_flags(sqe, flags);
     io_uring_sqe_set_data64(sqe, tag(op, id.index, id.generation));
-  }
-
-  static constexpr std::size_t ring_bytes() { return kBuffers * sizeof(io_uring_buf); }
-  static constexpr std::size_t buffer_bytes() { return ring_bytes() + kBuffers * kBufferBytes; }
-
-  // One mapping: the ring of buffer descriptors, which the kernel wants page-aligned, then the
-  // buffers.
-  int add_buffers() {
-    mapping_ =
-        mmap(nullptr, buffer_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapping_ == MAP_FAILED) return errno;
-    buffer_ring_ = static_cast<io_uring_buf_ring*>(mapping_);
-    buffers_ = static_cast<char*>(mapping_) + ring_bytes();
-    io_uring_buf_reg registration{};
-    registration.ring_addr = reinterpret_cast<std::uintptr_t>(mapping_);
-    registration.ring_entries = kBuffers;
-    registration.bgid = kBufferGroup;
-    if (const int rc = io_uring_register_buf_ring(&ring_, &registration, 0); rc < 0) return -rc;
-    io_uring_buf_ring_init(buffer_ring_);
-    for (unsigned i = 0; i < kBuffers; ++i)
-      give_buffer(i);
-    return 0;
-  }
-
-  void give_buffer(unsigned i) {
-    io_uring_buf_ring_add(buffer_ring_, buffers_ + i * kBufferBytes, kBufferBytes,
-                          static_cast<unsigned short>(i), io_uring_buf_ring_mask(kBuffers), 0);
-    io_uring_buf_ring_advance(buffer_ring_, 1);
   }
 
   // ---- streams
@@ -298,7 +235,7 @@ class UringLoop final : public Loop {
   }
 
   void prepare_send(Stream& stream, StreamId id, unsigned link) {
-    io_uring_sqe* sqe = next_sqe();
+    io_uring_sqe* sqe = ring_.next();
     io_uring_prep_send(sqe, static_cast<int>(id.index), stream.payload->data() + stream.sent,
                        stream.payload->size() - stream.sent, MSG_NOSIGNAL | MSG_WAITALL);
     finish(sqe, Op::send, id, IOSQE_FIXED_FILE | link);
@@ -307,10 +244,10 @@ class UringLoop final : public Loop {
   }
 
   void prepare_receive(Stream& stream, StreamId id) {
-    io_uring_sqe* sqe = next_sqe();
+    io_uring_sqe* sqe = ring_.next();
     io_uring_prep_recv_multishot(sqe, static_cast<int>(id.index), nullptr, 0, 0);
     sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;  // nothing has been answered yet: do not even try
-    sqe->buf_group = kBufferGroup;
+    sqe->buf_group = UringRing::kBufferGroup;
     finish(sqe, Op::receive, id, IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT);
     ++stream.pending;
   }
@@ -340,7 +277,7 @@ class UringLoop final : public Loop {
   // those of every stream.
   void prepare_cancel(Stream& stream, StreamId id) {
     const Op op = stream.connecting ? Op::connect : stream.sending ? Op::send : Op::receive;
-    io_uring_sqe* sqe = next_sqe();
+    io_uring_sqe* sqe = ring_.next();
     io_uring_prep_cancel64(sqe, tag(op, id.index, id.generation), 0);
     finish(sqe, Op::cancel, id, 0);
     stream.cancelling = true;
@@ -349,7 +286,7 @@ class UringLoop final : public Loop {
 
   void finish_winding_down(Stream& stream, StreamId id) {
     if (!stream.has_file) return release(id);
-    io_uring_sqe* sqe = next_sqe();
+    io_uring_sqe* sqe = ring_.next();
     io_uring_prep_close_direct(sqe, id.index);
     finish(sqe, Op::close, id, 0);
     stream.has_file = false;
@@ -437,11 +374,10 @@ class UringLoop final : public Loop {
     if ((completion.flags & IORING_CQE_F_BUFFER) != 0) {
       const unsigned buffer = completion.flags >> IORING_CQE_BUFFER_SHIFT;
       if (stream.used && completion.result > 0) {
-        stream.handler->on_data(
-            id, stream.user,
-            {buffers_ + buffer * kBufferBytes, static_cast<std::size_t>(completion.result)});
+        stream.handler->on_data(id, stream.user,
+                                ring_.buffer(buffer, static_cast<std::size_t>(completion.result)));
       }
-      give_buffer(buffer);
+      ring_.give_back_buffer(buffer);
     }
     if (!stream.used || stream.generation != id.generation) return;
     if ((completion.flags & IORING_CQE_F_MORE) != 0) return;
@@ -456,7 +392,7 @@ class UringLoop final : public Loop {
   // ---- watched descriptors
 
   void prepare_watch(int fd, std::uint32_t generation) {
-    io_uring_sqe* sqe = next_sqe();
+    io_uring_sqe* sqe = ring_.next();
     io_uring_prep_poll_add(sqe, fd, POLLIN);
     finish(sqe, Op::watch, {static_cast<std::uint32_t>(fd), generation}, 0);
   }
@@ -473,11 +409,7 @@ class UringLoop final : public Loop {
     }
   }
 
-  io_uring ring_{};
-  bool ring_ready_ = false;
-  void* mapping_ = MAP_FAILED;
-  io_uring_buf_ring* buffer_ring_ = nullptr;
-  char* buffers_ = nullptr;
+  UringRing ring_;
   std::deque<Stream> streams_;
   std::vector<std::uint32_t> free_;
   std::deque<StreamId> closing_;
