@@ -20,8 +20,12 @@ configure() {
   local stamp=$dir/.dev-options wish="$compiler ${options[*]}"
   if [ -f "$dir/build.ninja" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wish" ]; then
     # meson.build files may have changed; what is asked of the directory next must know.
-    ninja -C "$dir" --quiet build.ninja
-    return
+    local output
+    output=$(ninja -C "$dir" build.ninja 2>&1) || {
+      echo "$output"
+      return 1
+    }
+    return 0
   fi
   local cc cxx
   case $compiler in

@@ -99,7 +99,7 @@ check_fuzz() {
   fi
   check "fuzz: build" build_fuzz || return 0
   say "fuzz: $seconds s a target"
-  python3 tools/dev.d/fuzz.py "$results" build-asan "$seconds" "$@" </dev/null || true
+  python3 tools/dev.d/fuzz.py "$results" build-asan "$seconds" "$@" </dev/null || [ $? -eq 1 ] || exit 2
 }
 
 check_format() {

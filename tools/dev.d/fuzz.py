@@ -35,7 +35,8 @@ def main(arguments):
     known = sorted(name[: -len("_fuzz")] for name in os.listdir(folder) if name.endswith("_fuzz"))
     for name in names:
         if name not in known:
-            sys.exit(f"fuzz: there is no target '{name}'; they are: {' '.join(known)}")
+            print(f"fuzz: there is no target '{name}'; they are: {' '.join(known)}")
+            return 2
     chosen = names or known
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
