@@ -54,16 +54,17 @@ configure_gcc() {
 
 # Little optimisation: the sanitizers' cost is in what they check, and compiling is half of CI's time.
 # jemalloc would hide allocations from AddressSanitizer.
-sanitizer_options=(-Doptimization=1 -Ddebug=true -Dbench=disabled -Djemalloc=disabled
+sanitizer_options=(-Doptimization=1 -Ddebug=false -Dbench=disabled -Djemalloc=disabled
   -Dtests=enabled -Dchecker=enabled -Dcli=enabled)
 
 configure_asan() {
   configure build-asan clang "${sanitizer_options[@]}" -Db_sanitize=address,undefined \
-    -Dcpp_args=-fno-sanitize-recover=all -Dfuzz=enabled
+    -Dcpp_args=-g1,-D_GLIBCXX_ASSERTIONS,-fno-sanitize-recover=all -Dfuzz=enabled
 }
 
 configure_tsan() {
-  configure build-tsan clang "${sanitizer_options[@]}" -Db_sanitize=thread
+  configure build-tsan clang "${sanitizer_options[@]}" -Db_sanitize=thread \
+    -Dcpp_args=-g1,-D_GLIBCXX_ASSERTIONS
 }
 
 configure_tidy() {
