@@ -18,10 +18,10 @@
  * Threads: a handle is used by one thread at a time. Make one per thread (a mapping and one row of
  * counters each); functions that take no handle may be called from anywhere.
  *
- * Fork: attach before or after fork(), as you like. In the child a handle made before fork() is good
- * for the one thread that fork() leaves: its first pick takes a row of counters of the child's own.
- * Picks made before fork() stay the parent's: reporting one in the child is BALLAST_WRONG_HANDLE and
- * counts nowhere.
+ * Fork: attach before or after fork(), as you like. In the child a handle made before fork() is
+ * good for the one thread that fork() leaves: its first pick takes a row of counters of the child's
+ * own. Picks made before fork() stay the parent's: reporting one in the child is
+ * BALLAST_WRONG_HANDLE and counts nowhere.
  *
  * Structs: each begins with `size`, which you set to sizeof(the struct) (the *_INIT macros do), so
  * that programs and library may be of different releases. Fields that the library does not know
@@ -103,13 +103,13 @@ typedef uint32_t ballast_service_t;
 /* How to attach. */
 typedef struct ballast_options_t {
   size_t size;
-  const char *name_space; /* NULL: "default" */
-  const char *directory;  /* NULL: /dev/shm/ballast/<name_space> */
+  const char* name_space; /* NULL: "default" */
+  const char* directory;  /* NULL: /dev/shm/ballast/<name_space> */
 } ballast_options_t;
 #define BALLAST_OPTIONS_INIT {sizeof(ballast_options_t), NULL, NULL}
 
-/* One picked instance. Plain data in your memory: copy it, keep it as long as the request lasts, and
- * report one copy, once. */
+/* One picked instance. Plain data in your memory: copy it, keep it as long as the request lasts,
+ * and report one copy, once. */
 typedef struct ballast_pick_t {
   uint32_t size;
   uint32_t slot;            /* the instance's index, for its life */
@@ -135,7 +135,7 @@ typedef struct ballast_pick_t {
 typedef struct ballast_pick_options_t {
   size_t size;
   size_t tried_count;                 /* 0..BALLAST_MAX_TRIED */
-  const ballast_pick_t *const *tried; /* earlier picks of this handle, reported or not */
+  const ballast_pick_t* const* tried; /* earlier picks of this handle, reported or not */
 } ballast_pick_options_t;
 #define BALLAST_PICK_OPTIONS_INIT {sizeof(ballast_pick_options_t), 0, NULL}
 
@@ -163,74 +163,75 @@ BALLAST_API unsigned ballast_abi(void);
  * All functions accept a NULL handle and answer BALLAST_NOT_ATTACHED. When all rows are taken it
  * attaches all the same; picks are then not counted, ballast_warning() says so, and a row is taken
  * as soon as there is one. Blocks only for the file system; allocates. */
-BALLAST_API ballast_status_t ballast_attach(const ballast_options_t *options, ballast_t **out);
+BALLAST_API ballast_status_t ballast_attach(const ballast_options_t* options, ballast_t** out);
 
 /* Gives everything back. Picks not reported count as abandoned; reporting them later to another
  * handle is BALLAST_WRONG_HANDLE. NULL is allowed. */
-BALLAST_API void ballast_detach(ballast_t *handle);
+BALLAST_API void ballast_detach(ballast_t* handle);
 
-/* Finds a service by its name (1..63 bytes). The same name gives the same number. A name that is not
- * published yet gives a number too, with BALLAST_SERVICE_UNKNOWN: picks will find it when it is.
- * At most 4096 names a handle. Allocates. */
-BALLAST_API ballast_status_t ballast_find_service(ballast_t *handle, const char *name,
-                                                  ballast_service_t *out);
+/* Finds a service by its name (1..63 bytes). The same name gives the same number. A name that is
+ * not published yet gives a number too, with BALLAST_SERVICE_UNKNOWN: picks will find it when it
+ * is. At most 4096 names a handle. Allocates. */
+BALLAST_API ballast_status_t ballast_find_service(ballast_t* handle, const char* name,
+                                                  ballast_service_t* out);
 
-/* Picks an instance for a key of `length` bytes (any bytes; may be 0, `key` then NULL). Services with
- * consistent hashing send a key to the same instance from every process and host; round robin
+/* Picks an instance for a key of `length` bytes (any bytes; may be 0, `key` then NULL). Services
+ * with consistent hashing send a key to the same instance from every process and host; round robin
  * ignores it. `options` may be NULL. On BALLAST_OK `*out` is filled and counts as one request in
- * flight until it is reported; on anything else it holds nothing to report. Never blocks, allocates,
- * locks, calls the system or reads a clock, except in the first pick after the table moved to new
- * files, after fork(), or while a row or the new files cannot be had (then every 1024th pick tries
- * again). BALLAST_OK, _NO_INSTANCE, _SERVICE_UNKNOWN, _STALE, _NOT_ATTACHED, _INVALID_ARGUMENT,
- * _CORRUPT or _SYSTEM_ERROR. */
-BALLAST_API ballast_status_t ballast_pick(ballast_t *handle, ballast_service_t service,
-                                          const void *key, size_t length,
-                                          const ballast_pick_options_t *options,
-                                          ballast_pick_t *out);
+ * flight until it is reported; on anything else it holds nothing to report. Never blocks,
+ * allocates, locks, calls the system or reads a clock, except in the first pick after the table
+ * moved to new files, after fork(), or while a row or the new files cannot be had (then every
+ * 1024th pick tries again). BALLAST_OK, _NO_INSTANCE, _SERVICE_UNKNOWN, _STALE, _NOT_ATTACHED,
+ * _INVALID_ARGUMENT, _CORRUPT or _SYSTEM_ERROR. */
+BALLAST_API ballast_status_t ballast_pick(ballast_t* handle, ballast_service_t service,
+                                          const void* key, size_t length,
+                                          const ballast_pick_options_t* options,
+                                          ballast_pick_t* out);
 
-/* Reports how the request ended, once for each pick, on the handle that made it. `latency_us` is how
- * long it took, in microseconds; BALLAST_NO_LATENCY if that is not known; what is above 2^32 - 1
- * counts as that. Never blocks, allocates or calls the system, except when it is the last pick in
+/* Reports how the request ended, once for each pick, on the handle that made it. `latency_us` is
+ * how long it took, in microseconds; BALLAST_NO_LATENCY if that is not known; what is above 2^32 -
+ * 1 counts as that. Never blocks, allocates or calls the system, except when it is the last pick in
  * flight of a table that has been replaced. A copy of a pick that was reported before cannot be
  * told from the original: report one of them. */
-BALLAST_API ballast_status_t ballast_report(ballast_t *handle, ballast_pick_t *pick,
+BALLAST_API ballast_status_t ballast_report(ballast_t* handle, ballast_pick_t* pick,
                                             ballast_outcome_t outcome, uint64_t latency_us);
 
 /* The same as reporting BALLAST_ABANDONED without a latency. */
-BALLAST_API ballast_status_t ballast_abandon(ballast_t *handle, ballast_pick_t *pick);
+BALLAST_API ballast_status_t ballast_abandon(ballast_t* handle, ballast_pick_t* pick);
 
 /* Fills `out` for connect(2) and sets `*length`; BALLAST_INVALID_ARGUMENT if the pick has no
  * address. */
-BALLAST_API ballast_status_t ballast_pick_sockaddr(const ballast_pick_t *pick,
-                                                   struct sockaddr_storage *out, socklen_t *length);
+BALLAST_API ballast_status_t ballast_pick_sockaddr(const ballast_pick_t* pick,
+                                                   struct sockaddr_storage* out, socklen_t* length);
 
-/* Writes "10.0.0.1:80" or "[::1]:80" and a NUL, cut to `size` bytes; returns the length of the whole
- * text. BALLAST_ADDRESS_TEXT bytes always suffice. */
+/* Writes "10.0.0.1:80" or "[::1]:80" and a NUL, cut to `size` bytes; returns the length of the
+ * whole text. BALLAST_ADDRESS_TEXT bytes always suffice. */
 #define BALLAST_ADDRESS_TEXT 64
-BALLAST_API size_t ballast_format_address(const ballast_pick_t *pick, char *buffer, size_t size);
+BALLAST_API size_t ballast_format_address(const ballast_pick_t* pick, char* buffer, size_t size);
 
 /* The hash of a key that consistent hashing starts from: XXH3_64bits, seed 0; fixed for ever. Test
  * vectors: docs/hash-vectors.md. Services placed as nginx does use crc32 instead. */
-BALLAST_API uint64_t ballast_key_hash(const void *key, size_t length);
+BALLAST_API uint64_t ballast_key_hash(const void* key, size_t length);
 
-/* The number of the generation that the checker has published for the service; 0 if there is none. */
-BALLAST_API uint64_t ballast_epoch(ballast_t *handle, ballast_service_t service);
+/* The number of the generation that the checker has published for the service; 0 if there is none.
+ */
+BALLAST_API uint64_t ballast_epoch(ballast_t* handle, ballast_service_t service);
 
 /* What the handle is attached to. */
-BALLAST_API ballast_status_t ballast_info(ballast_t *handle, ballast_info_t *out);
+BALLAST_API ballast_status_t ballast_info(ballast_t* handle, ballast_info_t* out);
 
 /* What is not as it should be, although picks work, in one line; NULL if nothing. Valid until the
  * next call with this handle. */
-BALLAST_API const char *ballast_warning(ballast_t *handle);
+BALLAST_API const char* ballast_warning(ballast_t* handle);
 
 /* The last error of the calling thread, in one line that says where and what to do; never NULL.
  * Valid until the thread's next failing call. Only set-up errors have a text of their own;
  * outcomes of picks have ballast_status_text(). */
-BALLAST_API const char *ballast_last_error(void);
+BALLAST_API const char* ballast_last_error(void);
 
 /* A status, outcome or reason in words. Never NULL; a number not known gives "unknown". */
-BALLAST_API const char *ballast_status_text(ballast_status_t status);
-BALLAST_API const char *ballast_outcome_text(ballast_outcome_t outcome);
+BALLAST_API const char* ballast_status_text(ballast_status_t status);
+BALLAST_API const char* ballast_outcome_text(ballast_outcome_t outcome);
 
 #ifdef __cplusplus
 }

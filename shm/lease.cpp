@@ -117,7 +117,8 @@ void Lease::withdraw_handover(const std::string& directory, std::uint64_t term) 
   auto locator = open_locator_writable(*file, BootCheck::skipped);
   if (!locator) return;
   // [mm:lease] as in request_handover().
-  (*locator)->handover_term.compare_exchange_strong(term, 0, std::memory_order_relaxed);
+  (*locator)->handover_term.compare_exchange_strong(term, 0, std::memory_order_relaxed,
+                                                    std::memory_order_relaxed);
 }
 
 bool Lease::handover_requested() const noexcept {

@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   if (argc != 4) return 2;
   ballast_options_t options = BALLAST_OPTIONS_INIT;
   options.directory = argv[1];
-  ballast_t *balancer;
+  ballast_t* balancer;
   ballast_service_t service;
   ballast_pick_t pick = BALLAST_PICK_INIT;
   if (ballast_attach(&options, &balancer) != BALLAST_OK) return puts(ballast_last_error()), 1;

@@ -264,12 +264,9 @@ TEST_CASE("sections of absurd sizes and places are refused with their number") {
   const Sample sample;
   Damage damage(sample.table());
   const auto& header = *reinterpret_cast<const FileHeader*>(damage.original().data());
-  const std::uint64_t absurd[] = {~std::uint64_t{0},
-                                  std::uint64_t{1} << 63,
-                                  std::uint64_t{1} << 32,
-                                  damage.size(),
-                                  (~std::uint64_t{0} >> 7) + 1,
-                                  ~std::uint64_t{0} - (kCacheLine - 1)};
+  const std::uint64_t absurd[] = {
+      ~std::uint64_t{0}, std::uint64_t{1} << 63,       std::uint64_t{1} << 32,
+      damage.size(),     (~std::uint64_t{0} >> 7) + 1, ~std::uint64_t{0} - (kCacheLine - 1)};
   for (std::size_t i = 0; i < header.section_count; ++i) {
     const std::size_t at = offsetof(FileHeader, sections) + i * sizeof(Section);
     for (const std::uint64_t value : absurd) {
