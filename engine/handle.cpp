@@ -139,9 +139,12 @@ shm::Status Handle::enter_active_segment() {
     }
     auto opened = shm::WorkerSegment::open(directory_, *id);
     if (opened) {
+      BALLAST_POINT("attach.opened");
       const std::lock_guard lock(registry().mutex);
       retire_row();
+      BALLAST_POINT("attach.retired");
       adopt(std::move(*opened));
+      BALLAST_POINT("attach.adopted");
       return shm::Done{};
     }
     // The table may have grown again in between, and the segment be gone for that reason.

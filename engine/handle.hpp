@@ -19,6 +19,7 @@
 #include "engine/generation_view.hpp"
 #include "engine/hash.hpp"
 #include "engine/pick.hpp"
+#include "shm/crash_point.hpp"
 #include "shm/result.hpp"
 #include "shm/row_protocol.hpp"
 #include "shm/rows.hpp"
@@ -111,7 +112,9 @@ class Handle {
   ballast_status_t take(const Choice& choice, const GenerationView& view,
                         ballast_pick_t& out) noexcept {
     fill(choice, view, out);
+    BALLAST_POINT("pick.chosen");
     shm::count_started(counters_[choice.slot].values[shm::kStarted]);
+    BALLAST_POINT("pick.counted");
     return BALLAST_OK;
   }
   void fill(const Choice& choice, const GenerationView& view, ballast_pick_t& out) const noexcept {
@@ -183,6 +186,7 @@ inline ballast_status_t Handle::pick(ballast_service_t service, const void* key,
 
 inline void Handle::count_report(shm::CounterRecord& record, ballast_outcome_t outcome,
                                  std::uint64_t latency_us) noexcept {
+  BALLAST_POINT("report.begin");
   if (latency_us != BALLAST_NO_LATENCY) {
     constexpr auto relaxed = std::memory_order_relaxed;  // one writer; sums for people and metrics
     auto& sum = record.values[shm::kLatencySumUs];
@@ -191,6 +195,7 @@ inline void Handle::count_report(shm::CounterRecord& record, ballast_outcome_t o
     count.store(count.load(relaxed) + 1, relaxed);
   }
   shm::count_outcome(record.values[outcome]);
+  BALLAST_POINT("report.counted");
 }
 
 inline ballast_status_t Handle::report(ballast_pick_t& pick, ballast_outcome_t outcome,

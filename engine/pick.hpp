@@ -12,6 +12,7 @@
 #include "engine/generation_view.hpp"
 #include "engine/hash.hpp"
 #include "engine/ketama.hpp"
+#include "shm/crash_point.hpp"
 #include "shm/generation.hpp"
 #include "shm/layout.hpp"
 #include "shm/state_word.hpp"
@@ -78,9 +79,11 @@ template <class View, class Also>
 [[nodiscard, gnu::always_inline]] inline Choice confirm(const View& view, std::uint32_t slot,
                                                         Also&& also) noexcept {
   if (slot < view.slot_count) [[likely]] {
+    BALLAST_POINT("pick.slot");
     const std::uint64_t state = shm::get(view.states[slot]);
     if (shm::is_usable(state)) [[likely]] {
       also(slot);
+      BALLAST_POINT("pick.read");
       if (shm::unchanged(*view.root, view.entered)) [[likely]] {
         return {state, slot, 1, Because::first_choice, Verdict::ok};
       }
@@ -179,6 +182,7 @@ template <class View, class TicketWord, class Also>
   Choice choice;
   const auto try_slot = [&](std::uint32_t slot) noexcept {
     if (choice.attempts != UINT16_MAX) ++choice.attempts;
+    BALLAST_POINT("pick.slot");
     if (slot >= view.slot_count) return false;
     const std::uint64_t state = shm::get(view.states[slot]);
     Because wrong = Because::first_choice;
@@ -191,6 +195,7 @@ template <class View, class TicketWord, class Also>
       return false;
     }
     also(slot);
+    BALLAST_POINT("pick.read");
     choice.slot = slot;
     choice.state = state;
     return true;
