@@ -37,17 +37,31 @@ Status make_directory(const std::string& directory) {
   return Done{};
 }
 
+namespace {
+
+// The id in a name such as "table.7"; 0 if it is no such name.
+std::uint64_t id_in(std::string_view name, std::string_view prefix) {
+  if (!name.starts_with(prefix)) return 0;
+  std::uint64_t id = 0;
+  const char* const last = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data() + prefix.size(), last, id);
+  return error == std::errc{} && stop == last ? id : 0;
+}
+
+std::vector<std::string> names_in(const std::string& directory) {
+  std::vector<std::string> names;
+  std::error_code code;
+  for (fs::directory_iterator it(directory, code), end; !code && it != end; it.increment(code))
+    names.push_back(it->path().filename().string());
+  return names;
+}
+
+}  // namespace
+
 std::vector<std::uint64_t> list_segments(const std::string& directory) {
   std::vector<std::uint64_t> found;
-  std::error_code code;
-  for (fs::directory_iterator it(directory, code), end; !code && it != end; it.increment(code)) {
-    const std::string name = it->path().filename().string();
-    constexpr std::string_view kPrefix = "table.";
-    if (!name.starts_with(kPrefix)) continue;
-    std::uint64_t id = 0;
-    const char* const last = name.data() + name.size();
-    const auto [stop, error] = std::from_chars(name.data() + kPrefix.size(), last, id);
-    if (error == std::errc{} && stop == last && id != 0) found.push_back(id);
+  for (const std::string& name : names_in(directory)) {
+    if (const std::uint64_t id = id_in(name, "table."); id != 0) found.push_back(id);
   }
   std::sort(found.begin(), found.end());
   return found;
@@ -55,14 +69,12 @@ std::vector<std::uint64_t> list_segments(const std::string& directory) {
 
 void remove_unfinished(const std::string& directory) {
   std::error_code code;
-  std::vector<fs::path> unfinished;
-  for (fs::directory_iterator it(directory, code), end; !code && it != end; it.increment(code)) {
-    if (it->path().filename().string().find(".new.") != std::string::npos) {
-      unfinished.push_back(it->path());
-    }
+  for (const std::string& name : names_in(directory)) {
+    const std::uint64_t id = id_in(name, "workers.");
+    // A segment is made workers file first and removed table first.
+    const bool half = id != 0 && !fs::exists(table_path(directory, id), code) && !code;
+    if (half || name.find(".new.") != std::string::npos) fs::remove(directory + "/" + name, code);
   }
-  for (const auto& path : unfinished)
-    fs::remove(path, code);
 }
 
 }  // namespace ballast::shm

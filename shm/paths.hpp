@@ -23,7 +23,8 @@ Status make_directory(const std::string& directory);
 // Segment ids of all `table.<id>` files there, in ascending order.
 [[nodiscard]] std::vector<std::uint64_t> list_segments(const std::string& directory);
 
-// Removes files that a creator left half made. Only the lease holder may call it.
+// Removes what a creator or remover left half done: files under temporary names, and workers files
+// without their table. Only the lease holder may call it.
 void remove_unfinished(const std::string& directory);
 
 }  // namespace ballast::shm

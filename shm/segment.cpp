@@ -154,6 +154,7 @@ Result<InspectedSegment> InspectedSegment::open(const std::string& directory, st
 
 void remove_segment(const std::string& directory, std::uint64_t id) {
   ::unlink(table_path(directory, id).c_str());
+  BALLAST_POINT("remove.table_gone");
   ::unlink(workers_path(directory, id).c_str());
 }
 

@@ -234,3 +234,21 @@ TEST_CASE("when all rows are taken the error says what to do") {
   a->leave();
   CHECK(Row::claim(made->workers, made->workers_file.path()));
 }
+
+TEST_CASE("what a dead checker left half made or half removed is cleared away") {
+  const ballast::tests::TempDir dir;
+  for (const std::uint64_t id : {1U, 2U, 3U})
+    REQUIRE(CheckerSegment::create(dir.path(), id, kSmall, {}));
+  std::filesystem::remove(table_path(dir.path(), 2));
+  for (const char* name : {"/table.4.new.77", "/locator.new.78", "/workers.text", "/workers.5x"})
+    std::ofstream(dir.path() + name).put('x');
+  remove_unfinished(dir.path());
+  CHECK(list_segments(dir.path()) == std::vector<std::uint64_t>{1, 3});
+  CHECK(std::filesystem::exists(workers_path(dir.path(), 1)));
+  CHECK_FALSE(std::filesystem::exists(workers_path(dir.path(), 2)));
+  CHECK_FALSE(std::filesystem::exists(dir.path() + "/table.4.new.77"));
+  CHECK_FALSE(std::filesystem::exists(dir.path() + "/locator.new.78"));
+  // What is none of ours is left alone.
+  CHECK(std::filesystem::exists(dir.path() + "/workers.text"));
+  CHECK(std::filesystem::exists(dir.path() + "/workers.5x"));
+}
