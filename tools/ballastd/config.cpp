@@ -18,8 +18,8 @@ constexpr std::array<string_view, 2> kRootKeys{"ballast", "service"};
 constexpr std::array<string_view, 4> kBallastKeys{"namespace", "directory", "workers_group",
                                                   "max_workers"};
 constexpr std::array<string_view, 3> kServiceKeys{"instances", "strategy", "check"};
-constexpr std::array<string_view, 12> kCheckKeys{
-    "kind",          "path",    "host", "status", "keep_alive", "interval",
+constexpr std::array<string_view, 13> kCheckKeys{
+    "kind",          "path",    "host", "status", "keep_alive", "tcp_sentinel", "interval",
     "fast_interval", "timeout", "rise", "fall",   "jitter",     "first_check"};
 constexpr std::array<string_view, 2> kInstanceKeys{"address", "weight"};
 
@@ -237,21 +237,39 @@ class Reader : private TomlReader {
         {{"decides", FirstCheck::decides}, {"up", FirstCheck::up}}};
     read_choice(table, "kind", kKinds, check.kind);
     read_choice(table, "first_check", kFirstChecks, check.first_check);
-    read_http(table, check);
+    read_kind_specific(table, check);
     read_timing(table, check);
   }
 
-  void read_http(const Value& table, CheckSettings& check) {
-    if (check.kind != checker::CheckKind::http) {
-      for (const char* key : {"path", "host", "status"}) {
-        if (const Value* value = find(table, key)) {
-          complain({std::string(key) + " has no meaning unless kind is \"http\"",
-                    "remove it, or set kind = \"http\""},
-                   {{key_span(*value, key), "here"}});
-        }
+  // Keys that would silently do nothing with this kind of check.
+  void refuse(const Value& table, std::initializer_list<const char*> keys, const char* kind) {
+    for (const char* key : keys) {
+      if (const Value* value = find(table, key)) {
+        complain({std::string(key) + " has no meaning unless kind is " + in_quotes(kind),
+                  "remove it, or set kind = " + in_quotes(kind)},
+                 {{key_span(*value, key), "here"}});
       }
+    }
+  }
+
+  void read_flag(const Value& table, const char* key, bool& out) {
+    const Value* value = find(table, key);
+    if (value == nullptr) return;
+    if (!value->is_boolean()) {
+      wrong_type(*value, key, "true or false");
+    } else {
+      out = value->as_boolean();
+    }
+  }
+
+  void read_kind_specific(const Value& table, CheckSettings& check) {
+    if (check.kind != checker::CheckKind::tcp) refuse(table, {"tcp_sentinel"}, "tcp");
+    read_flag(table, "tcp_sentinel", check.tcp_sentinel);
+    if (check.kind != checker::CheckKind::http) {
+      refuse(table, {"path", "host", "status", "keep_alive"}, "http");
       return;
     }
+    read_flag(table, "keep_alive", check.keep_alive);
     if (const auto path = read_string(table, "path", "a string, such as \"/health\"")) {
       if (const auto bad = judge_path(*path)) complain(*find(table, "path"), *bad);
       check.path = *path;
@@ -272,13 +290,6 @@ class Reader : private TomlReader {
   }
 
   void read_timing(const Value& table, CheckSettings& check) {
-    if (const Value* keep = find(table, "keep_alive")) {
-      if (keep->is_boolean()) {
-        check.keep_alive = keep->as_boolean();
-      } else {
-        wrong_type(*keep, "keep_alive", "true or false");
-      }
-    }
     read_duration(table, "interval", checker::kMinInterval, checker::kMaxInterval, check.interval);
     // What is not given follows a shorter interval down, so that setting one key is enough.
     judge_against_interval(table, "fast_interval", checker::kMinInterval, check.interval,

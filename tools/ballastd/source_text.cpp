@@ -67,7 +67,10 @@ SourceText::Shown SourceText::show(Span span) const {
   if (end > start && text_[end - 1] == '\r') --end;
 
   std::size_t from = start;
-  if (span.offset - start > kWindowColumns / 2) from = span.offset - kWindowColumns / 2;
+  const bool too_long = end - start > kWindowColumns;
+  if (too_long && span.offset - start > kWindowColumns / 2) {
+    from = span.offset - kWindowColumns / 2;
+  }
   while (from > start && from < end && continues_character(text_[from]))
     --from;
   std::size_t to = std::min(end, from + kWindowColumns);

@@ -100,6 +100,7 @@ TEST_CASE("services keep the order of the file, however it is spelt") {
       "service.zebra = { instances = [\"10.0.0.1:1\"] }\n"
       "service.\"b.c\".instances = [\"10.0.0.1:1\"]\n"
       "service.m.check.kind = \"tcp\"\n"
+      "service.m.check.tcp_sentinel = true\n"
       "service.m.instances = [\"10.0.0.1:1\"]\n"
       "[service.a]\n"
       "[[service.a.instances]]\n"
@@ -107,11 +108,13 @@ TEST_CASE("services keep the order of the file, however it is spelt") {
       "[[service.a.instances]]\n"
       "address = \"10.0.0.1:2\"\n"
       "weight = 3\n");
+  CHECK_FALSE(settings.services[0].check.tcp_sentinel);
   REQUIRE(settings.services.size() == 4);
   CHECK(settings.services[0].name == "zebra");
   CHECK(settings.services[1].name == "b.c");
   CHECK(settings.services[2].name == "m");
   CHECK(settings.services[2].check.kind == checker::CheckKind::tcp);
+  CHECK(settings.services[2].check.tcp_sentinel);
   CHECK(settings.services[3].name == "a");
   CHECK(settings.services[3].instances[1].weight == 3);
 }

@@ -1,0 +1,269 @@
+// ballastd as a process: signals, reloads, second checkers, hand-overs. It is driven by its own log
+// lines; the limits only keep a broken build from hanging.
+#include <doctest/doctest.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "tests/support/temp_dir.hpp"
+#include "tests/support/tiny_server.hpp"
+
+namespace {
+
+using ballast::tests::Behaviour;
+using ballast::tests::TempDir;
+using ballast::tests::TinyServer;
+
+constexpr int kLimitMs = 30'000;
+
+// A ballastd of the test's own, killed if the test forgets it.
+class Process {
+ public:
+  explicit Process(std::vector<std::string> arguments) {
+    std::array<int, 2> ends{};
+    REQUIRE(pipe(ends.data()) == 0);
+    pid_ = fork();
+    REQUIRE(pid_ >= 0);
+    if (pid_ == 0) {
+      dup2(ends[1], STDOUT_FILENO);
+      dup2(ends[1], STDERR_FILENO);
+      close(ends[0]);
+      close(ends[1]);
+      std::vector<char*> argv;
+      std::string program = BALLASTD;
+      argv.push_back(program.data());
+      for (auto& argument : arguments)
+        argv.push_back(argument.data());
+      argv.push_back(nullptr);
+      execv(program.c_str(), argv.data());
+      _exit(127);
+    }
+    close(ends[1]);
+    output_ = ends[0];
+  }
+  ~Process() {
+    if (pid_ > 0) {
+      ::kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+    }
+    close(output_);
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  [[nodiscard]] pid_t pid() const { return pid_; }
+  void signal(int number) const { REQUIRE(::kill(pid_, number) == 0); }
+
+  // Reads on until a line contains `text`, and returns that line.
+  std::string wait_for(const std::string& text) {
+    for (;;) {
+      while (!pending_.empty()) {
+        const auto end = pending_.find('\n');
+        if (end == std::string::npos) break;
+        const std::string line = pending_.substr(0, end);
+        pending_.erase(0, end + 1);
+        seen_ += line + "\n";
+        if (line.find(text) != std::string::npos) return line;
+      }
+      if (!read_more()) {
+        FAIL("no line with \"" << text << "\" in:\n" << seen_);
+        return {};
+      }
+    }
+  }
+
+  // Everything that is still to come, and the exit status.
+  int wait_for_exit() {
+    while (read_more()) {
+    }
+    seen_ += pending_;
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  [[nodiscard]] const std::string& seen() const { return seen_; }
+
+ private:
+  bool read_more() {
+    pollfd wanted{output_, POLLIN, 0};
+    if (poll(&wanted, 1, kLimitMs) <= 0) return false;
+    std::array<char, 4096> buffer;
+    const ssize_t got = read(output_, buffer.data(), buffer.size());
+    if (got <= 0) return false;
+    pending_.append(buffer.data(), static_cast<std::size_t>(got));
+    return true;
+  }
+
+  pid_t pid_ = -1;
+  int output_ = -1;
+  std::string pending_;
+  std::string seen_;
+};
+
+class Setting {
+ public:
+  Setting()
+      : port_(ballast::tests::free_port()),
+        server_(Behaviour::good, {ballast::tests::local_endpoint(port_)}) {
+    write(service());
+  }
+  void write(const std::string& text) const { std::ofstream(file()) << text; }
+  [[nodiscard]] std::string service(const std::string& name = "checkout") const {
+    return "[service." + name + "]\ninstances = [\"" + address() + "\"]\n";
+  }
+  [[nodiscard]] std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  [[nodiscard]] std::string file() const { return dir_.path() + "/ballast.toml"; }
+  [[nodiscard]] std::string directory() const { return dir_.path() + "/files"; }
+  [[nodiscard]] std::vector<std::string> run(const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> arguments{"--config", file(), "--directory", directory()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+
+ private:
+  TempDir dir_;
+  std::uint16_t port_;
+  TinyServer server_;
+};
+
+}  // namespace
+
+TEST_CASE("it starts, finds its server, and leaves in order on SIGTERM and SIGINT") {
+  const Setting setting;
+  for (const int number : {SIGTERM, SIGINT}) {
+    Process daemon(setting.run());
+    daemon.wait_for(" ready");
+    if (number == SIGTERM) {
+      const std::string up = daemon.wait_for("instance_up");
+      CHECK(up.find("service=checkout instance=" + setting.address()) != std::string::npos);
+    }
+    daemon.signal(number);
+    daemon.wait_for(number == SIGTERM ? "because=SIGTERM" : "because=SIGINT");
+    CHECK(daemon.wait_for_exit() == 0);
+    CHECK(daemon.seen().ends_with("left\n"));
+  }
+}
+
+TEST_CASE("SIGHUP reads the file again; a wrong file leaves everything as it is") {
+  const Setting setting;
+  Process daemon(setting.run());
+  daemon.wait_for("instance_up");
+  setting.write(setting.service() + setting.service("second"));
+  daemon.signal(SIGHUP);
+  CHECK(daemon.wait_for("reloaded").ends_with("services=2 instances=2"));
+  CHECK(daemon.wait_for("instance_up").find("service=second") != std::string::npos);
+
+  setting.write(setting.service() + "intervall = \"1s\"\nweight = 3\n");
+  daemon.signal(SIGHUP);
+  CHECK(daemon.wait_for("reload_failed").find(":3:1: unknown key \\\"intervall\\\"") !=
+        std::string::npos);
+  CHECK(daemon.wait_for("reload_failed").find(":4:1: unknown key \\\"weight\\\"") !=
+        std::string::npos);
+
+  setting.write(setting.service() + setting.service("second") + setting.service("third"));
+  daemon.signal(SIGHUP);
+  CHECK(daemon.wait_for("reloaded").ends_with("services=3 instances=3"));
+  CHECK(daemon.wait_for("instance_up").find("service=third") != std::string::npos);
+  CHECK(daemon.seen().find("instance_down") == std::string::npos);
+  daemon.signal(SIGTERM);
+  CHECK(daemon.wait_for_exit() == 0);
+}
+
+TEST_CASE("a reload that would move the files is refused") {
+  const Setting setting;
+  setting.write("[ballast]\ndirectory = \"" + setting.directory() + "\"\n" + setting.service());
+  Process daemon({"--config", setting.file()});
+  daemon.wait_for(" ready");
+  setting.write("[ballast]\ndirectory = \"" + setting.directory() + "2\"\n" + setting.service());
+  daemon.signal(SIGHUP);
+  CHECK(daemon.wait_for("reload_failed").find("start another ballastd for it") !=
+        std::string::npos);
+}
+
+TEST_CASE("a second checker is told who holds the lease, and since when") {
+  const Setting setting;
+  Process daemon(setting.run());
+  daemon.wait_for(" ready");
+  Process second(setting.run());
+  const std::string line = second.wait_for("failed");
+  CHECK(line.find("pid " + std::to_string(daemon.pid()) + " has held it since 20") !=
+        std::string::npos);
+  CHECK(line.find("--handover") != std::string::npos);
+  CHECK(second.wait_for_exit() == 1);
+}
+
+TEST_CASE("a hand-over") {
+  const Setting setting;
+  Process old(setting.run());
+  old.wait_for("instance_up");
+  Process fresh(setting.run({"--handover"}));
+  fresh.wait_for("handover_requested term=1");
+  old.wait_for("because=handover");
+  CHECK(old.wait_for_exit() == 0);
+  CHECK(fresh.wait_for("segment_adopted").find("term=2") != std::string::npos);
+  fresh.wait_for(" ready");
+  CHECK(fresh.seen().find("instance_") == std::string::npos);  // nothing flapped
+  fresh.signal(SIGTERM);
+  CHECK(fresh.wait_for_exit() == 0);
+}
+
+TEST_CASE("a hand-over from nobody is a start") {
+  const Setting setting;
+  Process fresh(setting.run({"--handover"}));
+  fresh.wait_for("segment_created");
+  fresh.wait_for(" ready");
+}
+
+TEST_CASE("a killed checker is succeeded") {
+  const Setting setting;
+  {
+    Process daemon(setting.run());
+    daemon.wait_for("instance_up");
+    daemon.signal(SIGKILL);
+    CHECK(daemon.wait_for_exit() == 128 + SIGKILL);
+  }
+  Process next(setting.run());
+  CHECK(next.wait_for("segment_adopted").find("term=2") != std::string::npos);
+  next.wait_for(" ready");
+  CHECK(next.seen().find("instance_") == std::string::npos);
+}
+
+TEST_CASE("judging a file") {
+  const Setting setting;
+  Process fine({"--check", setting.file()});
+  CHECK(fine.wait_for_exit() == 0);
+  CHECK(fine.seen() == setting.file() +
+                           ": fine: 1 service, 1 instance, namespace default in "
+                           "/dev/shm/ballast/default\n");
+  setting.write("[service.a]\ninstances = []\n");
+  Process wrong({"--check", setting.file()});
+  CHECK(wrong.wait_for_exit() == 1);
+  CHECK(wrong.seen() == setting.file() +
+                            ":2:13: instances of service \"a\" is empty: add an address, or remove "
+                            "the service\n   |\n 2 | instances = []\n   |             ^~ here\n");
+  Process usage({"--chek", setting.file()});
+  CHECK(usage.wait_for_exit() == 2);
+  Process version({"--version"});
+  CHECK(version.wait_for_exit() == 0);
+  CHECK(version.seen().starts_with("ballastd "));
+}
+
+TEST_CASE("what keeps it from starting is said in one line") {
+  const Setting setting;
+  Process nowhere({"--config", setting.file(), "--directory", "/proc/ballast"});
+  CHECK(nowhere.wait_for("failed").find("/proc/ballast") != std::string::npos);
+  CHECK(nowhere.wait_for_exit() == 1);
+  setting.write("[ballast]\nworkers_group = \"ballast-no-such-group\"\n" + setting.service());
+  Process group(setting.run());
+  CHECK(group.wait_for_exit() == 1);
+  CHECK(group.seen().find(":2:17: there is no group \"ballast-no-such-group\"") !=
+        std::string::npos);
+}
