@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Makes docs/benchmarks.md and its plot from what the suites wrote: build/bench/*.json.
+
+`tools/dev bench report` runs it. The machine is described as it is now, so run it where the figures
+were taken, or say with --machine where that was. What a person has to say about the figures stands in
+bench/remarks.md and is taken over as it is.
+usage: report.py [--from DIRECTORY] [--out FILE] [--machine TEXT]
+"""
+import argparse
+import glob
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# What an id means, for readers who have only this page. Rows without a text are explained by the
+# row they belong to: the part of their id before the first slash, or the row that counts.
+MEANINGS = {
+    "pick.safe_over_floor": "full safe pick (key hash, table, state word, validation) over an "
+                            "unsynchronised private table with the same loads",
+    "pick.c_api_pair_over_floor": "`ballast_pick` + `ballast_report` through the shared library, "
+                                  "address copied out, all counted in the row, over the same private "
+                                  "table",
+    "pick.rwlock_over_safe_2p": "a process-shared pthread rwlock round the same table over the safe "
+                                "pick, 2 processes",
+    "pick.flips_over_floor": "safe pick while another core flips states 100,000 times a second, over "
+                             "the private table",
+    "pick.ketama_speedup": "ketama lookup, N = 1000: plain binary search over the indexed search",
+    "visible.p99_ns": "a state store seen by another process, 99th percentile",
+    "rebuild.n1000_ms": "full rebuild of a table of 65537 for 1000 instances, published",
+    "death.one_ms": "from SIGKILL of a server to the last worker's pick that avoids it",
+    "death.thousand_ms": "the same for a process that serves 1000 instances",
+}
+
+
+def read(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def machine():
+    info = read("/proc/cpuinfo")
+    model = re.search(r"^model name\s*:\s*(.*)$", info, re.MULTILINE)
+    memory = re.search(r"^MemTotal:\s*(\d+)", read("/proc/meminfo"), re.MULTILINE)
+    virtual = ", a virtual machine" if "hypervisor" in info else ""
+    parts = [f"{model[1] if model else platform.machine()}, {os.cpu_count()} processors{virtual}"]
+    if memory:
+        parts.append(f"{round(int(memory[1]) / 2**20)} GiB of memory")
+    parts.append(f"{platform.system()} {platform.release()}")
+    parts.append(compiler())
+    return "; ".join(part for part in parts if part)
+
+
+def compiler():
+    try:
+        found = json.loads(read(os.path.join(ROOT, "build/meson-info/intro-compilers.json")))
+        options = json.loads(read(os.path.join(ROOT, "build/meson-info/intro-buildoptions.json")))
+    except ValueError:
+        return ""
+    cpp = found["host"]["cpp"]
+    build = {option["name"]: option["value"] for option in options}.get("buildtype", "")
+    return f"{cpp['id']} {cpp['version']}, {build} build"
+
+
+def commit():
+    run = subprocess.run(["git", "-c", "safe.directory=*", "-C", ROOT, "rev-parse", "--short", "HEAD"],
+                         capture_output=True, text=True, check=False)
+    return run.stdout.strip()
+
+
+def limit(row):
+    match = re.search(r"\d+(?:\.\d+)?", row["goal"])
+    return float(match[0]) if match else None
+
+
+def is_met(row):
+    return row["value"] <= limit(row) if row["better"] == "lower" else row["value"] >= limit(row)
+
+
+def number(value):
+    digits = 3 if value < 10 else 2 if value < 100 else 1
+    return f"{value:.{digits}f}"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return lines + [""]
+
+
+def figures(row):
+    return [f"{number(row['value'])} {row['unit']}", f"{number(row['low'])} - {number(row['high'])}",
+            str(row["runs"])]
+
+
+def goals_table(rows):
+    out = []
+    for row in rows:
+        value, spread, runs = figures(row)
+        out.append([f"`{row['id']}`", MEANINGS.get(row["id"], ""), row["goal"], f"**{value}**",
+                    spread, runs, "met" if is_met(row) else "**missed**"])
+    return table(["id", "what", "goal", "measured", "low - high", "runs", ""], out)
+
+
+def plot(rows, path):
+    """One bar a goal: how far the figure is from its limit. Left of the line is better."""
+    left, width, step, top = 250, 420, 26, 44
+    height = top + step * len(rows) + 30
+    scale = width / 1.6  # where the limit lies: at 1.0 of 1.6
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 120}" height="{height}" '
+           f'font-family="sans-serif" font-size="13">',
+           f'<rect width="{left + width + 120}" height="{height}" fill="#ffffff"/>',
+           '<text x="12" y="22" fill="#222222">Figure as a share of its goal (left of the line: '
+           'met); whiskers: lowest and highest run</text>']
+    for i, row in enumerate(rows):
+        share = [max(row[key], 1e-9) / limit(row) for key in ("value", "low", "high")]
+        if row["better"] == "higher":
+            share = [1 / part for part in share]
+        value, *ends = [min(part, 1.6) * scale for part in share]
+        y = top + step * i
+        colour = "#3f7f4f" if is_met(row) else "#b5483a"
+        out += [f'<text x="{left - 8}" y="{y + 13}" text-anchor="end" fill="#222222">{row["id"]}</text>',
+                f'<rect x="{left}" y="{y + 2}" width="{value:.1f}" height="14" fill="{colour}"/>',
+                f'<line x1="{left + min(ends):.1f}" x2="{left + max(ends):.1f}" y1="{y + 9}" '
+                f'y2="{y + 9}" stroke="#222222" stroke-width="1.5"/>',
+                f'<text x="{left + width + 10}" y="{y + 13}" fill="#222222">{number(row["value"])} '
+                f'{row["unit"]}</text>']
+    bottom = top + step * len(rows)
+    out += [f'<line x1="{left + scale:.1f}" x2="{left + scale:.1f}" y1="{top - 6}" y2="{bottom}" '
+            f'stroke="#222222" stroke-dasharray="4 3"/>',
+            f'<text x="{left + scale:.1f}" y="{bottom + 18}" text-anchor="middle" '
+            f'fill="#222222">goal</text>', "</svg>", ""]
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\n".join(out))
+
+
+def page(suites, where, svg):
+    goals = [row for rows in suites.values() for row in rows if row["goal"]]
+    missed = [row["id"] for row in goals if not is_met(row)]
+    names = " ".join(suites)
+    lines = ["# Benchmarks", "",
+             f"Made by `tools/dev bench {names} && tools/dev bench report` from `build/bench/*.json`; "
+             "do not edit.", "",
+             f"Measured on: {where}. Commit {commit() or 'unknown'}.", "",
+             "A figure is the median of its runs; low and high are the lowest and the highest run. "
+             "Ratios are taken pair by pair: short bursts (about 100 us) of the one and of the other "
+             "take turns in the same pinned processes, a run is the median of 100 such pairs. Rows "
+             "named `.../n1000/2p` are one case each: 1000 instances, two processes; where a goal has "
+             "several cases, the worst is the one that counts.", "",
+             "## Goals", ""]
+    lines += goals_table(goals)
+    lines += [f"Missed: {', '.join(f'`{name}`' for name in missed)}." if missed
+              else "All goals are met.", "", f"![Figures as shares of their goals]({svg})", ""]
+    remarks = read(os.path.join(ROOT, "bench/remarks.md")).strip()
+    if remarks:
+        lines += [remarks, ""]
+    for name, rows in suites.items():
+        lines += [f"## Suite `{name}`, all rows", "", f"`tools/dev bench {name}`", ""]
+        lines += table(["id", "measured", "low - high", "runs"],
+                       [[f"`{row['id']}`", *figures(row)] for row in rows])
+    return "\n".join(lines)
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--from", dest="source", default=os.path.join(ROOT, "build/bench"))
+    parser.add_argument("--out", default=os.path.join(ROOT, "docs/benchmarks.md"))
+    parser.add_argument("--machine")
+    options = parser.parse_args(arguments)
+    suites = {}
+    for path in sorted(glob.glob(os.path.join(options.source, "*.json"))):
+        rows = json.loads(read(path))
+        if isinstance(rows, list) and rows:
+            suites[os.path.basename(path)[:-len(".json")]] = rows
+    if not suites:
+        sys.exit(f"report.py: {options.source} holds no figures; run 'tools/dev bench pick' first")
+    svg = os.path.splitext(options.out)[0] + ".svg"
+    plot([row for rows in suites.values() for row in rows if row["goal"]], svg)
+    with open(options.out, "w", encoding="utf-8") as file:
+        file.write(page(suites, options.machine or machine(), os.path.basename(svg)))
+    print(f"wrote {options.out} and {svg}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
