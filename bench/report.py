@@ -60,13 +60,15 @@ def machine():
 
 def compiler():
     try:
-        found = json.loads(read(os.path.join(ROOT, "build/meson-info/intro-compilers.json")))
+        commands = json.loads(read(os.path.join(ROOT, "build/compile_commands.json")))
         options = json.loads(read(os.path.join(ROOT, "build/meson-info/intro-buildoptions.json")))
     except ValueError:
         return ""
-    cpp = found["host"]["cpp"]
+    cpp = next((entry["command"].split() for entry in commands if entry["file"].endswith(".cpp")), [])
+    program = next((word for word in cpp if word != "ccache"), "c++")
+    run = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     build = {option["name"]: option["value"] for option in options}.get("buildtype", "")
-    return f"{cpp['id']} {cpp['version']}, {build} build"
+    return f"{run.stdout.splitlines()[0]}, {build} build" if run.stdout else ""
 
 
 def commit():

@@ -11,5 +11,6 @@ void add_ketama_cases(Suite& suite);   // the indexed search on the ring
 void add_visible_cases(Suite& suite);  // from one process's store to another's load
 void add_rebuild_cases(Suite& suite);  // filling and publishing a table
 void add_death_cases(Suite& suite);    // from SIGKILL to the last worker's pick
+void add_variant_cases(Suite& suite);  // other ways of guarding the same table
 
 }  // namespace ballast::bench

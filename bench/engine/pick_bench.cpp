@@ -79,6 +79,20 @@ void bench_mixed_lengths(Rows& rows) {
   rows.add({"pick.mixed_lengths_floor_ns/n1000/1p", r.base_ns, "ns", Better::lower, {}});
 }
 
+// The harness against itself: a private table over another copy of it must give 1.
+void bench_control(Rows& rows) {
+  Namespace made(1000, engine::Strategy::maglev);
+  PairedPlan plan;
+  plan.base_operations = plan.subject_operations = kPicks;
+  const PairedResult r = run_paired(plan, [&](unsigned rank) {
+    const auto one = std::make_shared<Pair>(made, KeyOrder::runs, rank);
+    const auto other = std::make_shared<Pair>(made, KeyOrder::runs, rank);
+    return Contenders{[one](std::uint64_t n) { one->pick_floor(n); },
+                      [other](std::uint64_t n) { other->pick_floor(n); }};
+  });
+  rows.add({"pick.control_floor_over_floor/n1000/1p", r.ratio, "x", Better::lower, {}});
+}
+
 // Takes an instance out and puts it back, another one each time, 100,000 stores a second; so for
 // half of the time one instance is unusable, and its keys move.
 void flip(checker::Publisher& publisher, const std::atomic<bool>& stop) {
@@ -173,6 +187,7 @@ void add_pick_cases(Suite& suite) {
     }
     rows.add_worst("pick.safe_over_floor", Better::lower, {"<= 1.20x, stretch 1.12x", 1.20});
     bench_mixed_lengths(rows);
+    bench_control(rows);
   });
   suite.add("pick.rwlock_over_safe_2p", [](Rows& rows) {
     for (const std::size_t instances : {100U, 1000U})

@@ -11,5 +11,6 @@ int main(int argc, char** argv) {
   add_visible_cases(suite);
   add_rebuild_cases(suite);
   add_death_cases(suite);
+  add_variant_cases(suite);
   return suite.run(argc, argv);
 }
