@@ -84,6 +84,13 @@ void attach_and_work(const std::string& directory) {
   }
 }
 
+// The only segment there is.
+std::uint64_t segment_in(const std::string& directory) {
+  const auto segments = shm::list_segments(directory);
+  REQUIRE(segments.size() == 1);
+  return segments.front();
+}
+
 const shm::Section& section_of(const Damage& damage, shm::SectionId id) {
   const auto& header = *reinterpret_cast<const shm::FileHeader*>(damage.original().data());
   for (std::uint64_t i = 0; i < header.section_count; ++i) {
@@ -127,10 +134,11 @@ void sweep_records(Damage& table, const std::function<void()>& look) {
 TEST_CASE("attaching to a locator, table or workers file with any byte of its header turned") {
   Published published(three_services());
   const std::string& directory = published.directory();
+  const std::uint64_t segment = segment_in(directory);
   for (const auto& [path, bytes] :
        {std::pair{shm::locator_path(directory), offsetof(shm::Locator, reserved)},
-        {shm::table_path(directory, 1), offsetof(shm::FileHeader, reserved)},
-        {shm::workers_path(directory, 1), offsetof(shm::FileHeader, reserved)}}) {
+        {shm::table_path(directory, segment), offsetof(shm::FileHeader, reserved)},
+        {shm::workers_path(directory, segment), offsetof(shm::FileHeader, reserved)}}) {
     Damage damage(path);
     sweep(damage, 0, bytes, [&] { attach_and_work(directory); });
   }
@@ -143,7 +151,7 @@ TEST_CASE("attaching to a locator, table or workers file with any byte of its he
 
 TEST_CASE("attaching to a table with any byte of its records turned") {
   Published published(three_services());
-  Damage table(shm::table_path(published.directory(), 1));
+  Damage table(shm::table_path(published.directory(), segment_in(published.directory())));
   sweep_records(table, [&] { attach_and_work(published.directory()); });
 }
 
@@ -151,7 +159,7 @@ TEST_CASE("a worker at work while its table is turned byte by byte, and its aren
   Published published(three_services());
   Worker worker(published.directory());
   REQUIRE(worker.status == BALLAST_OK);
-  Damage table(shm::table_path(published.directory(), 1));
+  Damage table(shm::table_path(published.directory(), segment_in(published.directory())));
   sweep_records(table, [&] { worker.work(); });
   const shm::Section& arena = section_of(table, shm::kArenaSection);
   for (const int value : {0x00, 0x01, 0x7f, 0xff}) {
@@ -159,7 +167,7 @@ TEST_CASE("a worker at work while its table is turned byte by byte, and its aren
     worker.work();
   }
   table.undo();
-  Damage workers(shm::workers_path(published.directory(), 1));
+  Damage workers(shm::workers_path(published.directory(), segment_in(published.directory())));
   sweep(workers, section_of(workers, shm::kDirectorySection).offset, sizeof(shm::RowRecord),
         [&] { worker.work(); });
   sweep(workers, section_of(workers, shm::kTicketsSection).offset, sizeof(shm::TicketRecord),
@@ -195,7 +203,8 @@ TEST_CASE("a checker that adopts damaged records makes every service whole again
     publisher->tick();
     return publisher->segment_id();
   };
-  Damage table(shm::table_path(dir.path(), 1));
+  const std::uint64_t segment = segment_in(dir.path());
+  Damage table(shm::table_path(dir.path(), segment));
   const std::size_t services = section_of(table, shm::kServicesSection).offset;
   const std::size_t instances = section_of(table, shm::kInstancesSection).offset;
   for (const std::size_t begin : {services, instances}) {
@@ -203,7 +212,7 @@ TEST_CASE("a checker that adopts damaged records makes every service whole again
         begin == services ? 2 * sizeof(shm::ServiceRecord) : sizeof(shm::InstanceRecord);
     for (std::size_t at = begin; at < begin + bytes; ++at) {
       table.bytes()[at] = static_cast<unsigned char>(~table.bytes()[at]);
-      REQUIRE(adopt() == 1);
+      REQUIRE(adopt() == segment);
       table.undo();
     }
   }
@@ -233,9 +242,10 @@ TEST_CASE("what cannot be attached to says what it is and what to do") {
   }
   Published published(three_services());
   const std::string& directory = published.directory();
+  const std::uint64_t segment = segment_in(directory);
   for (const auto& [path, magic] : {std::pair{shm::locator_path(directory), shm::kLocatorMagic},
-                                    {shm::table_path(directory, 1), shm::kTableMagic},
-                                    {shm::workers_path(directory, 1), shm::kWorkersMagic}}) {
+                                    {shm::table_path(directory, segment), shm::kTableMagic},
+                                    {shm::workers_path(directory, segment), shm::kWorkersMagic}}) {
     Damage damage(path);
     damage.put(0, __builtin_bswap64(magic));
     expect(directory, BALLAST_INCOMPATIBLE, "the other byte order");
@@ -249,7 +259,8 @@ TEST_CASE("what cannot be attached to says what it is and what to do") {
     damage.put(0, std::uint64_t{0});
     expect(directory, BALLAST_CORRUPT, "wrong magic");
   }
-  for (const std::string& path : {shm::table_path(directory, 1), shm::locator_path(directory)}) {
+  for (const std::string& path :
+       {shm::table_path(directory, segment), shm::locator_path(directory)}) {
     const std::string kept = directory + "/kept";
     std::filesystem::rename(path, kept);
     expect(directory, BALLAST_NOT_FOUND, path);
@@ -284,6 +295,7 @@ TEST_CASE("a directory that is removed under a worker changes nothing for it") {
 TEST_CASE("files that the worker's user may not open") {
   Published published(three_services());
   const std::string& directory = published.directory();
+  const std::uint64_t segment = segment_in(directory);
   std::filesystem::permissions(directory, std::filesystem::perms(0755));
   const auto status_as_nobody = [&] {
     const pid_t child = ::fork();
@@ -299,9 +311,9 @@ TEST_CASE("files that the worker's user may not open") {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 102;
   };
   // The workers file is its owner's and its group's.
-  ::chmod(shm::workers_path(directory, 1).c_str(), 0400);
+  ::chmod(shm::workers_path(directory, segment).c_str(), 0400);
   CHECK(status_as_nobody() == BALLAST_SYSTEM_ERROR);
-  ::chmod(shm::workers_path(directory, 1).c_str(), 0600);
-  ::chmod(shm::table_path(directory, 1).c_str(), 0000);
+  ::chmod(shm::workers_path(directory, segment).c_str(), 0600);
+  ::chmod(shm::table_path(directory, segment).c_str(), 0000);
   if (::geteuid() == 0) CHECK(status_as_nobody() == BALLAST_SYSTEM_ERROR);
 }

@@ -66,7 +66,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static DamagedNamespace files;
   FuzzedDataProvider input(data, size);
   files.damage_at_will(input);
-  const auto tool = ballast::shm::InspectedSegment::open(files.directory(), ballast::fuzz::kSegment,
+  const auto tool = ballast::shm::InspectedSegment::open(files.directory(), files.segment(),
                                                          ballast::shm::BootCheck::skipped);
   if (tool) static_cast<void>(ballast::tests::read_everything(tool->table, tool->workers));
   work(files.directory(), files, input);

@@ -55,11 +55,9 @@ inline checker::Publisher open_publisher(const std::string& directory) {
   return std::move(*publisher);
 }
 
-inline constexpr std::uint64_t kSegment = 1;
-
-inline std::array<std::string, 3> paths_in(const std::string& directory) {
-  return {shm::locator_path(directory), shm::table_path(directory, kSegment),
-          shm::workers_path(directory, kSegment)};
+inline std::array<std::string, 3> paths_in(const std::string& directory, std::uint64_t segment) {
+  return {shm::locator_path(directory), shm::table_path(directory, segment),
+          shm::workers_path(directory, segment)};
 }
 
 // What a checker that leaves in order leaves behind. Made once a process.
@@ -68,17 +66,20 @@ class Originals {
   Originals() {
     auto publisher = open_publisher(dir_.path());
     if (const auto applied = publisher.apply(settings()); !applied) die(applied.error().to_text());
+    segment_ = publisher.segment_id();
     publisher.leave();
   }
+  [[nodiscard]] std::uint64_t segment() const noexcept { return segment_; }
   void copy_to(const std::string& directory) const {
-    const auto from = paths_in(dir_.path());
-    const auto to = paths_in(directory);
+    const auto from = paths_in(dir_.path(), segment_);
+    const auto to = paths_in(directory, segment_);
     for (std::size_t i = 0; i < from.size(); ++i)
       std::filesystem::copy_file(from[i], to[i]);
   }
 
  private:
   tests::TempDir dir_;
+  std::uint64_t segment_ = 0;
 };
 
 class DamagedNamespace {
@@ -86,12 +87,14 @@ class DamagedNamespace {
   DamagedNamespace() {
     static const Originals originals;
     originals.copy_to(directory());
-    const auto paths = paths_in(directory());
+    segment_ = originals.segment();
+    const auto paths = paths_in(directory(), segment_);
     for (std::size_t i = 0; i < paths.size(); ++i)
       files_[i] = std::make_unique<tests::Damage>(paths[i]);
   }
 
   [[nodiscard]] const std::string& directory() const { return dir_.path(); }
+  [[nodiscard]] std::uint64_t segment() const noexcept { return segment_; }
 
   // One change. Most go where they matter: headers and records, not the megabyte of lookup words.
   void damage(FuzzedDataProvider& input) {
@@ -167,6 +170,7 @@ class DamagedNamespace {
 
  private:
   tests::TempDir dir_;
+  std::uint64_t segment_ = 0;
   std::array<std::unique_ptr<tests::Damage>, 3> files_;
 };
 

@@ -1,0 +1,44 @@
+// Whatever lies in the files, `ballast dump` and `ballast workers` show it or say why not: as text
+// that cannot drive a terminal, and as JSON that can be read again.
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <string>
+
+#include "tests/fuzz/damaged_namespace.hpp"
+#include "tools/ballast/render.hpp"
+#include "tools/ballast/snapshot.hpp"
+
+namespace {
+
+namespace tools = ballast::tools;
+
+void require_plain(const std::string& text) {
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\n') || byte == 0x7f) ballast::fuzz::die("a control character");
+  }
+}
+
+void require_json(const std::string& text) {
+  if (!nlohmann::json::accept(text)) ballast::fuzz::die("no JSON: " + text);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  static ballast::fuzz::DamagedNamespace files;
+  FuzzedDataProvider input(data, size);
+  files.damage_at_will(input);
+  const auto snapshot = tools::read_snapshot(files.directory());
+  if (snapshot) {
+    require_plain(tools::dump_text(*snapshot, tools::Colours::no));
+    require_plain(tools::workers_text(*snapshot, tools::Colours::no));
+    require_json(tools::dump_json(*snapshot));
+    require_json(tools::workers_json(*snapshot));
+  } else {
+    require_plain(snapshot.error().to_text());
+  }
+  files.undo();
+  return 0;
+}
