@@ -103,7 +103,8 @@ class EpollLoop final : public Loop {
       const std::function<void()> ready = found->second;  // it may unwatch itself
       ready();
     }
-    if ((n <= 0 && failed.empty()) || closing_.size() > kClosesPutOff) close_some();
+    const bool idle = n <= 0 && failed.empty();
+    if (idle || closing_is_due(closing_.size(), open_streams_, max_streams_)) close_some();
   }
 
  private:

@@ -145,7 +145,7 @@ class UringLoop final : public Loop {
     }
     io_uring_cq_advance(ring_.get(), count);
     completions_ += count;
-    if (count == 0 || closing_.size() > kClosesPutOff) close_some();
+    if (count == 0 || closing_is_due(closing_.size(), open_streams_, max_streams_)) close_some();
   }
 
  private:

@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace ballast::tests {
 
@@ -98,6 +99,7 @@ class Server {
   void drop(int fd) {
     dripping_.erase(fd);
     seen_.erase(fd);
+    answered_.erase(fd);
     close(fd);
   }
 
@@ -121,6 +123,9 @@ class Server {
       case Behaviour::closes_after:
         say(fd, kGood);
         return drop(fd);
+      case Behaviour::answers_once:
+        if (!answered_.insert(fd).second) return drop(fd);
+        return say(fd, kGood);
       case Behaviour::times_out_idle:
         say(fd, kGood);
         say(fd, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n");
@@ -175,6 +180,7 @@ class Server {
   Behaviour behaviour_;
   int epoll_;
   std::unordered_map<int, std::string> seen_;
+  std::unordered_set<int> answered_;
   std::unordered_map<int, std::size_t> dripping_;
 };
 

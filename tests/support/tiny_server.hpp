@@ -16,6 +16,7 @@ enum class Behaviour : std::uint8_t {
   good,             // answers 200 and keeps the connection
   closes_after,     // answers 200 as if it kept the connection, then closes it
   times_out_idle,   // as closes_after, but says "408" first
+  answers_once,     // answers 200 as if it kept the connection, closes it at the next request
   closes_politely,  // answers 200 with "Connection: close"
   unhealthy,        // answers 503 and keeps the connection
   hangs,            // accepts and never answers

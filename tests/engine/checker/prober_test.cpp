@@ -168,6 +168,21 @@ TEST_CASE("a server that says 408 before it closes does not flap") {
   on_each_backend([](Backend backend) { expect_no_flapping(backend, Behaviour::times_out_idle); });
 }
 
+// The close crosses our request on its way: the server has not failed, it has never been asked.
+TEST_CASE("a kept connection that is closed under a request is no failure") {
+  on_each_backend([](Backend backend) {
+    const auto endpoint = tests::local_endpoint(tests::free_port());
+    TinyServer server(Behaviour::answers_once, {endpoint});
+    Bench bench(backend);
+    bench.add(1, endpoint, quick());
+    bench.until_checks(1, 20);
+    CHECK(bench.verdicts[1].size() == 1);
+    for (const CheckResult& check : bench.checks[1])
+      CHECK(check.passed());
+    CHECK(bench.prober->stats().stale_retries >= 10);
+  });
+}
+
 TEST_CASE("checks brought forward by closed connections are limited") {
   on_each_backend([](Backend backend) {
     const auto endpoint = tests::local_endpoint(tests::free_port());
