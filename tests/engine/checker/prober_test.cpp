@@ -4,6 +4,7 @@
 #include "engine/checker/prober.hpp"
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <functional>
 #include <map>
@@ -292,6 +293,24 @@ TEST_CASE("a timeout counts one by one, and a stopped server is down after `fall
     server.resume();
     bench.until_verdicts(1, 3);
     CHECK(bench.verdicts[1][2].healthy);
+  });
+}
+
+// The wait stands for a checker that was stopped: it is what is under test, nothing is awaited.
+TEST_CASE("a checker that was stopped past a deadline blames nobody") {
+  on_each_backend([](Backend backend) {
+    const auto endpoint = tests::local_endpoint(tests::free_port());
+    TinyServer server(Behaviour::hangs, {endpoint});
+    Bench bench(backend);
+    CheckSettings check = hourly();
+    check.timeout = Milliseconds(300);
+    check.fall = 1;
+    bench.add(1, endpoint, check, Health::up);
+    bench.until([&] { return bench.prober->stats().connects == 1; });
+    usleep(700'000);
+    bench.until([&] { return bench.prober->stats().no_result == 1; });
+    CHECK(bench.checks[1].empty());
+    CHECK(bench.verdicts[1].empty());
   });
 }
 
