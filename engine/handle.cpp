@@ -1,12 +1,11 @@
 // Attaching, moving to another segment, and every pick that does not go straight.
 #include "engine/handle.hpp"
 
-#include <pthread.h>
-
 #include <array>
 #include <mutex>
 #include <new>
 
+#include "engine/fork_watch.hpp"
 #include "engine/ketama.hpp"
 #include "shm/mapped_file.hpp"
 #include "shm/paths.hpp"
@@ -15,38 +14,6 @@
 namespace ballast::engine {
 
 namespace {
-
-// All handles of this process, for the fork handler. Whatever moves or frees what that handler
-// touches holds the mutex, so a child never starts with half of it.
-struct Registry {
-  std::mutex mutex;
-  std::vector<Handle*> handles;
-};
-
-Registry& registry() {
-  static auto* const all = new Registry;  // never freed: threads may outlive static destructors
-  return *all;
-}
-
-void before_fork() {
-  registry().mutex.lock();
-}
-void after_fork_in_parent() {
-  registry().mutex.unlock();
-}
-void after_fork_in_child() {
-  for (Handle* handle : registry().handles)
-    handle->after_fork_in_child();
-  registry().mutex.unlock();
-}
-
-void watch_forks() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    static_cast<void>(registry());
-    ::pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-  });
-}
 
 bool has_name(const shm::ServiceRecord& record, std::string_view name) noexcept {
   char text[shm::kServiceNameBytes] = {};
@@ -73,19 +40,14 @@ std::uint64_t in_flight(const shm::Row& row) noexcept {
 }  // namespace
 
 shm::Result<std::unique_ptr<Handle>> Handle::attach(std::string directory) {
-  watch_forks();
   std::unique_ptr<Handle> handle(new Handle(std::move(directory)));
+  watch_forks(*handle);
   if (const shm::Status entered = handle->enter_active_segment(); !entered) return entered.error();
-  Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
-  all.handles.push_back(handle.get());
   return handle;
 }
 
 Handle::~Handle() {
-  Registry& all = registry();
-  const std::lock_guard lock(all.mutex);
-  std::erase(all.handles, this);
+  unwatch_forks(*this);
 }
 
 void Handle::after_fork_in_child() noexcept {
@@ -140,7 +102,7 @@ shm::Status Handle::enter_active_segment() {
     auto opened = shm::WorkerSegment::open(directory_, *id);
     if (opened) {
       BALLAST_POINT("attach.opened");
-      const std::lock_guard lock(registry().mutex);
+      const std::lock_guard lock(fork_mutex());
       retire_row();
       BALLAST_POINT("attach.retired");
       adopt(std::move(*opened));
@@ -209,7 +171,7 @@ void Handle::forget_generations() noexcept {
 // What a handle that is not in order does about it, now and then.
 void Handle::attend() {
   if (forked_) {
-    const std::lock_guard lock(registry().mutex);
+    const std::lock_guard lock(fork_mutex());
     forked_ = false;
     retired_.clear();  // their rows are the parent's
     try_claim();
@@ -226,7 +188,7 @@ void Handle::attend() {
     if (const shm::Status moved = enter_active_segment(); !moved)
       segment_warning_ = "picking from a superseded table: " + moved.error().to_text();
   } else {
-    const std::lock_guard lock(registry().mutex);
+    const std::lock_guard lock(fork_mutex());
     try_claim();
     forget_generations();
   }
@@ -298,7 +260,7 @@ ballast_status_t Handle::find_service(std::string_view name, ballast_service_t& 
   }
   if (services_.size() == kMaxServicesPerHandle) return BALLAST_INVALID_ARGUMENT;
   {
-    const std::lock_guard lock(registry().mutex);
+    const std::lock_guard lock(fork_mutex());
     services_.emplace_back();
     services_.back().name = name;
     service_data_ = services_.data();
@@ -419,7 +381,7 @@ ballast_status_t Handle::report_slow(ballast_pick_t& pick, ballast_outcome_t out
     pick.reported = 1;
     count_report(counters[pick.slot], outcome, latency_us);
     if (--retired.in_flight == 0) {
-      const std::lock_guard lock(registry().mutex);
+      const std::lock_guard lock(fork_mutex());
       retired_.erase(it);
     }
     return BALLAST_OK;
