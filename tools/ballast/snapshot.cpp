@@ -2,6 +2,7 @@
 #include "tools/ballast/snapshot.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <optional>
 
@@ -114,6 +115,20 @@ shm::Status find_segment(const std::string& directory, Snapshot& snapshot) {
   return shm::Done{};
 }
 
+// A segment may be replaced and removed between our reading its id and opening it.
+shm::Result<MappedFile> open_active_table(const std::string& directory, Snapshot& snapshot) {
+  constexpr int kAttempts = 3;
+  for (int attempt = 1;; ++attempt) {
+    snapshot = {};
+    snapshot.directory = directory;
+    snapshot.read_ns = shm::realtime_ns();
+    if (const auto found = find_segment(directory, snapshot); !found) return found.error();
+    auto file = MappedFile::open(shm::table_path(directory, snapshot.segment),
+                                 MappedFile::Access::read_only, /*populate=*/false);
+    if (file || file.error().code != ENOENT || attempt == kAttempts) return file;
+  }
+}
+
 }  // namespace
 
 std::int64_t in_flight_of(const Counters& counters) noexcept {
@@ -207,11 +222,7 @@ void read_workers(const shm::Table& table, const shm::Workers& workers, const sh
 
 shm::Result<Snapshot> read_snapshot(const std::string& directory) {
   Snapshot snapshot;
-  snapshot.directory = directory;
-  snapshot.read_ns = shm::realtime_ns();
-  if (const auto found = find_segment(directory, snapshot); !found) return found.error();
-  const auto table_file = MappedFile::open(shm::table_path(directory, snapshot.segment),
-                                           MappedFile::Access::read_only, /*populate=*/false);
+  auto table_file = open_active_table(directory, snapshot);
   if (!table_file) return table_file.error();
   const auto table = shm::Table::open(*table_file, shm::BootCheck::skipped);
   if (!table) return table.error();
