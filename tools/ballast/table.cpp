@@ -17,6 +17,7 @@ std::size_t width_of(const std::string& text) {
 
 std::string TextTable::render(std::size_t indent) const {
   std::vector<std::size_t> widths;
+  widths.reserve(columns_.size());
   for (const Column& column : columns_)
     widths.push_back(width_of(column.title));
   for (const auto& row : rows_) {

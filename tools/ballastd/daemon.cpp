@@ -23,7 +23,6 @@
 namespace ballast::tools {
 namespace {
 
-using checker::Event;
 using checker::Level;
 using checker::Settings;
 using std::chrono::milliseconds;
