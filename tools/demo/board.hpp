@@ -38,7 +38,7 @@ struct alignas(128) WorkerFigures {
   Figure retries;        // requests whose first attempt failed
   Figure client_errors;  // requests that failed after the retry too
   Figure misplaced;      // answered by another server than the picked one: its own X-Server says so
-  Figure in_request;     // 1 between the first pick of a request and its last report
+  Figure asking;         // 1 + the server whose answer is awaited; 0: none
   Figure held;           // requests sent by order and left waiting
   Figure slowest_us;
   // When a key of the victim first fell elsewhere since one last fell on the victim; 0: not since.

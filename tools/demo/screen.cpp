@@ -129,8 +129,8 @@ std::string duration(std::uint64_t ns) {
   return fmt::format("{:.2f} s", value / 1e9);
 }
 
-std::string duration_or_never(std::uint64_t ns) {
-  return ns == 0 ? "never" : duration(ns);
+std::string duration_or_none(std::uint64_t ns) {
+  return ns == 0 ? "none" : duration(ns);
 }
 
 }  // namespace ballast::tools::demo

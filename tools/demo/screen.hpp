@@ -50,7 +50,7 @@ class Screen {
 std::string grouped(std::uint64_t number);
 // "812 us", "3.4 ms", "1.25 s".
 std::string duration(std::uint64_t ns);
-// The same, or "never" for 0.
-std::string duration_or_never(std::uint64_t ns);
+// The same, or "none" for 0.
+std::string duration_or_none(std::uint64_t ns);
 
 }  // namespace ballast::tools::demo

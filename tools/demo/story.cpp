@@ -83,6 +83,14 @@ class Story {
     const pid_t pid = stage_.servers().pid(kVictim);
     set(board_.watching, 1);
     stage_.pause(20);
+    // Both kills are aimed at the middle of a request, as nearly as can be from outside.
+    stage_.wait_until(
+        "a worker to ask the server that will be killed",
+        [this] {
+          return std::any_of(board_.workers.begin(), board_.workers.end(),
+                             [](const WorkerFigures& w) { return get(w.asking) == 1 + kVictim; });
+        },
+        std::chrono::nanoseconds(0));
     const std::uint64_t killed_ns = now_ns();
     stage_.servers().strike(kVictim);
     stage_.servers().wait(kVictim);
@@ -96,8 +104,8 @@ class Story {
       return std::all_of(board_.workers.begin(), board_.workers.end(), avoided_by);
     });
     measure_avoidance(killed_ns);
-    screen_.event(Tone::good, "all {} workers avoid it {} after the kill; it was picked last: {}",
-                  kWorkers, duration(death.seen_by_all_ns), duration_or_never(death.last_pick_ns));
+    screen_.event(Tone::good, "all {} workers avoid it {} after the kill (last pick of it: {})",
+                  kWorkers, duration(death.seen_by_all_ns), duration_or_none(death.last_pick_ns));
     death.keys_meanwhile = stage_.look_at_keys().by_server;
     screen_.event(Tone::plain, "its keys went to {}; other keys that moved: {}",
                   share_out(death.keys_meanwhile), count_moved(board_));
@@ -148,9 +156,8 @@ class Story {
     set(board_.hold[kLostWorker], kHeldRequests);
     stage_.wait_until("a worker to have slow requests open",
                       [&] { return get(figures.held) == kHeldRequests; });
-    // So that it dies in the middle of an ordinary request as well, as nearly as can be aimed.
     stage_.wait_until(
-        "a worker to be in a request", [&] { return get(figures.in_request) != 0; },
+        "a worker to be in an ordinary request too", [&] { return get(figures.asking) != 0; },
         std::chrono::nanoseconds(0));
     const pid_t pid = stage_.worker_pid(kLostWorker);
     const RowFacts before = stage_.row_of(pid);

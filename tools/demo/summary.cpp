@@ -86,9 +86,10 @@ void print_summary(const Findings& found, const Board& board, Screen& screen) {
                    grouped(requests * 1'000'000'000 / std::max<std::uint64_t>(found.traffic_ns, 1)),
                    bad_attempts(board), duration(slowest_us(board) * 1000)));
   fact(fmt::format("server {}", found.server.server + 1),
-       fmt::format("picked last after the kill: {}; avoided by all: {}; back {} after its start",
-                   duration_or_never(found.server.last_pick_ns),
-                   duration(found.server.seen_by_all_ns), duration(found.server.back_in_use_ns)));
+       fmt::format(
+           "avoided by all {} after the kill (last pick of it: {}); back {} after its start",
+           duration(found.server.seen_by_all_ns), duration_or_none(found.server.last_pick_ns),
+           duration(found.server.back_in_use_ns)));
   fact(fmt::format("worker {}", found.worker.worker + 1),
        fmt::format("killed worker held {} requests (seen in its row: {}); reaped after {}",
                    found.worker.held, found.worker.seen_in_flight,

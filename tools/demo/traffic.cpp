@@ -43,7 +43,6 @@ class Worker {
     const std::size_t key = random_() % kKeys;
     const std::string text = key_text(key);
     const std::uint64_t begin = now_ns();
-    set(mine_.in_request, 1);
 
     Pick first = service_.pick(text);
     note_first_pick(key, server_of(servers_, first));
@@ -54,7 +53,6 @@ class Worker {
       good = attempt(key, text, second);
     }
 
-    set(mine_.in_request, 0);
     add(mine_.requests);
     if (!good) add(mine_.client_errors);
     const std::uint64_t took_us = (now_ns() - begin) / 1000;
@@ -88,7 +86,9 @@ class Worker {
     if (!pick) return false;
     const unsigned server = server_of(servers_, pick);
     const std::uint64_t begin = now_ns();
+    set(mine_.asking, 1 + server);
     const Reply reply = client_.get(pick_port(pick), "/" + text);
+    set(mine_.asking, 0);
     pick.report(reply.outcome, std::chrono::microseconds((now_ns() - begin) / 1000));
     if (reply.outcome != Outcome::success) {
       add(mine_.bad_attempts[static_cast<std::size_t>(reply.outcome)]);
