@@ -29,7 +29,8 @@ shm::Identity identity_of(const shm::Word64& word) {
 }
 
 // Which service's address this is; -1 if it is nobody's.
-int owner_of_address(const std::uint8_t (&address)[16]) {
+template <class Address>
+int owner_of_address(const Address& address) {
   const int service = address[1] - 1;
   const bool known = address[0] == 127 && service >= 0 && service < kServices && address[2] == 0 &&
                      address[3] >= 1 && address[3] <= kInstances;
@@ -55,7 +56,8 @@ checker::Settings Membership::settings() const {
   checker::Settings settings;
   settings.max_workers = max_workers;
   const engine::Strategy strategies[kServices] = {
-      engine::Strategy::maglev, engine::Strategy::ketama, engine::Strategy::round_robin};
+      engine::Strategy::ketama, engine::Strategy::maglev, engine::Strategy::round_robin,
+      engine::Strategy::ketama};
   for (int s = 0; s < kServices; ++s) {
     checker::ServiceSettings service;
     service.name = name_of(s);
@@ -131,9 +133,13 @@ checker::Publisher World::take_over() const {
   return std::move(*publisher);
 }
 
-void World::inspect() {
+void World::look() {
   check_published();
   if (handle_ != nullptr) check_picks();
+}
+
+void World::inspect() {
+  look();
   checker::Publisher publisher = take_over();
   publisher.tick();
   check_table(publisher);
@@ -162,6 +168,21 @@ void World::check_published() const {
     if (identity_of(record.identity).phase != shm::Phase::live) continue;
     CHECK_MESSAGE(engine::is_whole(segment->table, i), engine::service_name(record));
     CHECK_FALSE(shm::is_superseded(record.root.load(kRelaxed)));
+    for (int s = 0; s < kServices; ++s) {
+      if (engine::service_name(record) == name_of(s)) check_members(segment->table, record, s);
+    }
+  }
+}
+
+void World::check_members(const shm::TableWriter& table, const shm::ServiceRecord& record,
+                          int service) {
+  const auto& g = record.generations[shm::buffer_of(record.root.load(kRelaxed))];
+  for (const auto& member :
+       table.array<shm::Word16>(g.member_offset.load(kRelaxed), g.member_count.load(kRelaxed))) {
+    const auto& words = table.instances[member.load(kRelaxed)].endpoint;
+    const auto endpoint = shm::Endpoint::from_words(
+        {words[0].load(kRelaxed), words[1].load(kRelaxed), words[2].load(kRelaxed)});
+    CHECK(owner_of_address(endpoint.address) == service);
   }
 }
 

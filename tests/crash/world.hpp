@@ -14,15 +14,16 @@
 
 namespace ballast::crash {
 
-// The services of a world: each strategy once, with addresses of its own (127.<n + 1>.0.x), so that
-// an instance of another service, or a former tenant, is known when it is seen.
-inline constexpr int kServices = 3;
+// The services of a world, with addresses of their own (127.<n + 1>.0.x), so that an instance of
+// another service, or a former tenant, is known when it is seen. The first and the last are ketama,
+// whose arrays change their size with every member, so that regions of the arena change hands.
+inline constexpr int kServices = 4;
 [[nodiscard]] std::string name_of(int service);
 [[nodiscard]] shm::Endpoint address_of(int service, int instance);
 
 // Which instances each service has now, as bits, and how many rows there must be.
 struct Membership {
-  std::uint32_t members[kServices] = {1, 1, 1};
+  std::uint32_t members[kServices] = {1, 1, 1, 1};
   std::uint32_t max_workers = 8;
   bool guest = false;  // one more service, that comes and goes
 
@@ -45,7 +46,10 @@ class World {
   // The next checker: nothing of what the dead left may keep it from going on. Applies `now()`.
   [[nodiscard]] checker::Publisher take_over() const;
 
-  // Everything that must hold after a death; doctest's checks say what does not.
+  // What must hold after a death before anybody repairs anything, as seen by the witness.
+  void look();
+  // The same, and then what must hold once the next checker has taken over. doctest's checks say
+  // what does not.
   void inspect();
   // The witness has this many picks in flight from now on.
   void hold(std::size_t picks);
@@ -63,6 +67,8 @@ class World {
   };
 
   void check_published() const;
+  static void check_members(const shm::TableWriter& table, const shm::ServiceRecord& record,
+                            int service);
   void check_picks();
   void check_table(checker::Publisher& publisher) const;
   void check_counts(const checker::Publisher& publisher) const;
