@@ -59,12 +59,12 @@ sanitizer_options=(-Doptimization=1 -Ddebug=false -Dbench=disabled -Djemalloc=di
 
 configure_asan() {
   configure build-asan clang "${sanitizer_options[@]}" -Db_sanitize=address,undefined \
-    -Dcpp_args=-g1,-D_GLIBCXX_ASSERTIONS,-fno-sanitize-recover=all -Dfuzz=enabled
+    '-Dcpp_args=-g1 -D_GLIBCXX_ASSERTIONS -fno-sanitize-recover=all' -Dfuzz=enabled
 }
 
 configure_tsan() {
   configure build-tsan clang "${sanitizer_options[@]}" -Db_sanitize=thread \
-    -Dcpp_args=-g1,-D_GLIBCXX_ASSERTIONS
+    '-Dcpp_args=-g1 -D_GLIBCXX_ASSERTIONS'
 }
 
 configure_tidy() {
