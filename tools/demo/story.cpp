@@ -156,11 +156,11 @@ class Story {
     set(board_.hold[kLostWorker], kHeldRequests);
     stage_.wait_until("a worker to have slow requests open",
                       [&] { return get(figures.held) == kHeldRequests; });
+    const pid_t pid = stage_.worker_pid(kLostWorker);
+    const RowFacts before = stage_.row_of(pid);
     stage_.wait_until(
         "a worker to be in an ordinary request too", [&] { return get(figures.asking) != 0; },
         std::chrono::nanoseconds(0));
-    const pid_t pid = stage_.worker_pid(kLostWorker);
-    const RowFacts before = stage_.row_of(pid);
     stage_.kill_worker(kLostWorker);
     const std::uint64_t died_ns = now_ns();
     RowFacts row = stage_.row_of(pid);
