@@ -1,5 +1,5 @@
 // Suite `pick`: what a pick costs beside a private table without any protection, beside a lock, and
-// while states change. See docs/benchmarks.md for the figures and the goals; run it with
+// while states change. See docs/benchmarks.md for the figures and the goals; run it with
 // `tools/dev bench pick`.
 #include <pthread.h>
 

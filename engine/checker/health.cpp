@@ -1,4 +1,4 @@
-// The transitions of the health machine; docs/probing.md draws them.
+// The transitions of the health machine; docs/probing.md lists them.
 #include "engine/checker/health.hpp"
 
 #include <algorithm>

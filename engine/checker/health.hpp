@@ -24,6 +24,7 @@ class HealthMachine {
   static constexpr std::uint8_t kLossBurst = 3;
   // ...and once more for every interval that has passed. Without the limit, a server that answers
   // and then always closes would be checked in a tight loop.
+
   // After a verdict of "down", this many checks keep the fast interval: a server that has just gone
   // is usually being restarted, and a refused connection costs next to nothing.
   static constexpr std::uint8_t kChecksAfterDown = 10;
