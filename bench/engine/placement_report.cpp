@@ -117,7 +117,7 @@ void report_times() {
     for (const std::size_t count : {10U, 100U, 1000U}) {
       const auto members = fleet(count, top);
       std::vector<std::uint16_t> table(kDefaultMaglevSize);
-      const double plain = median_ms([&] { ballast::test::plain_maglev(members, table); });
+      const double plain = median_ms([&] { ballast::tests::plain_maglev(members, table); });
       const double maglev = median_ms([&] { static_cast<void>(maglev_fill(members, table)); });
       const double ketama = median_ms([&] { static_cast<void>(build_ketama(members)); });
       const double order = median_ms([&] { static_cast<void>(round_robin_schedule(members)); });

@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <optional>
 #include <random>
@@ -20,6 +19,7 @@
 #include "tests/support/attached.hpp"
 #include "tests/support/nginx.hpp"
 #include "tests/support/published.hpp"
+#include "tests/support/skip.hpp"
 
 using namespace ballast::engine;
 
@@ -72,7 +72,7 @@ struct Answer {
 // Sends the requests in batches on one connection and reads the answers in order.
 class Client {
  public:
-  explicit Client(const ballast::test::Nginx& nginx) : fd_(nginx.connect_front()) {}
+  explicit Client(const ballast::tests::Nginx& nginx) : fd_(nginx.connect_front()) {}
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
   ~Client() { close(fd_); }
@@ -201,16 +201,16 @@ void compare(const char* what, const std::vector<Answer>& answers,
 }  // namespace
 
 TEST_CASE("every key goes where nginx sends it") {
-  if (ballast::test::find_nginx().empty()) {
-    std::puts("skipped: no nginx in /usr/sbin, /usr/local/sbin or /usr/bin (apt install nginx)");
-    std::exit(77);
+  if (ballast::tests::find_nginx().empty()) {
+    ballast::tests::skip("no nginx in /usr/sbin, /usr/local/sbin or /usr/bin (apt install nginx)");
+    return;
   }
   const std::uint32_t weights[] = {1, 2, 3, 5, 10, 1, 40};
   std::vector<Member> members;
   std::string servers;
   for (std::uint16_t slot = 0; slot < std::size(weights); ++slot) {
     const std::string text = "127.0.0." + std::to_string(2 + slot % 4) + ":" +
-                             std::to_string(ballast::test::free_port());
+                             std::to_string(ballast::tests::port_free_everywhere());
     members.push_back({slot, text, weights[slot]});
     servers += "server { listen " + text + "; location / { return 200 \"" + std::to_string(slot) +
                "\"; } }\n";
@@ -220,8 +220,9 @@ TEST_CASE("every key goes where nginx sends it") {
   // One that refuses connections, in front of the list.
   constexpr std::uint16_t kDead = 99;
   std::vector<Member> with_dead = members;
-  with_dead.insert(with_dead.begin(),
-                   {kDead, "127.0.0.1:" + std::to_string(ballast::test::free_port()), 8});
+  with_dead.insert(
+      with_dead.begin(),
+      {kDead, "127.0.0.1:" + std::to_string(ballast::tests::port_free_everywhere()), 8});
   // Nothing needs to answer here: $upstream_addr says whom nginx chose.
   std::vector<Member> odd = {{0, "127.0.0.9", 1},
                              {1, "127.0.0.10", 2},
@@ -238,7 +239,7 @@ TEST_CASE("every key goes where nginx sends it") {
                                               "unix:/nonexistent/socket",
                                               "unix:/nonexistent/socket"};
 
-  const std::uint16_t front = ballast::test::free_port();
+  const std::uint16_t front = ballast::tests::port_free_everywhere();
   const std::string http =
       upstream("plain", members, "$http_x_key") + upstream("reordered", reordered, "$http_x_key") +
       upstream("marked", members, "$http_x_key", {{members[4].text, "down"}}) +
@@ -254,7 +255,7 @@ TEST_CASE("every key goes where nginx sends it") {
       "location = /dead { proxy_pass http://dead/; }\n"
       "location = /argument { proxy_pass http://argument/; }\n"
       "location = /odd { proxy_next_upstream off; proxy_pass http://odd/; }\n}\n";
-  const ballast::test::Nginx nginx(http, front);
+  const ballast::tests::Nginx nginx(http, front);
   Client client(nginx);
   const auto keys = header_keys();
   REQUIRE(keys.size() > 10000);

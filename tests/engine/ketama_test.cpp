@@ -76,7 +76,7 @@ std::uint16_t pick(const KetamaRing& ring, std::uint32_t hash, std::uint16_t dow
 }  // namespace
 
 TEST_CASE("the ring equals the plain one") {
-  CHECK(ballast::test::holds("rings", [] {
+  CHECK(ballast::tests::holds("rings", [] {
     auto members = fleet(*rc::gen::inRange<std::size_t>(0, 40));
     for (Member& m : members)
       m.weight = *rc::gen::inRange(0U, 8U);
@@ -135,7 +135,7 @@ TEST_CASE("the index finds what a binary search finds") {
 }
 
 TEST_CASE("sparse and lopsided rings are searched alike") {
-  CHECK(ballast::test::holds("any ring", [] {
+  CHECK(ballast::tests::holds("any ring", [] {
     KetamaRing ring;
     ring.points = *rc::gen::unique<std::vector<std::uint32_t>>(rc::gen::arbitrary<std::uint32_t>());
     std::sort(ring.points.begin(), ring.points.end());

@@ -38,7 +38,7 @@ Table fill(const std::vector<Member>& members, std::uint32_t size = kDefaultMagl
 
 Table plain_fill(const std::vector<Member>& members, std::uint32_t size) {
   Table table(size);
-  ballast::test::plain_maglev(members, table);
+  ballast::tests::plain_maglev(members, table);
   return table;
 }
 
@@ -83,12 +83,12 @@ TEST_CASE("the fast fill equals the plain one") {
 }
 
 TEST_CASE("the fast fill equals the plain one for any weights") {
-  CHECK(ballast::test::holds("small weights", [] {
+  CHECK(ballast::tests::holds("small weights", [] {
     const auto size = *rc::gen::element(13U, 257U, 1009U, 65537U);
     const auto members = *members_gen(4);
     RC_ASSERT(fill(members, size) == plain_fill(members, size));
   }));
-  CHECK(ballast::test::holds("large weights", [] {
+  CHECK(ballast::tests::holds("large weights", [] {
     const auto size = *rc::gen::element(13U, 257U, 1009U);
     const auto members = *members_gen(1000);
     RC_ASSERT(fill(members, size) == plain_fill(members, size));
@@ -103,7 +103,7 @@ TEST_CASE("the fast fill equals the plain one for any weights") {
 }
 
 TEST_CASE("order and slots do not matter") {
-  CHECK(ballast::test::holds("shuffled", [] {
+  CHECK(ballast::tests::holds("shuffled", [] {
     auto members = *members_gen(10);
     const Table before = fill(members, 1009);
     // Reversed and rotated, with other slots: entries name the same texts.
@@ -152,7 +152,7 @@ TEST_CASE("equal weights give shares that differ by at most one entry") {
 }
 
 TEST_CASE("shares follow weights within the stated bound") {
-  CHECK(ballast::test::holds("shares", [] {
+  CHECK(ballast::tests::holds("shares", [] {
     const auto members = *members_gen(1000);
     double sum = 0;
     double taking_part = 0;

@@ -104,7 +104,7 @@ shm::LookupKind any_hashing_kind() {
 }  // namespace
 
 TEST_CASE("only keys of an unusable instance move") {
-  CHECK(test::holds("only keys of an unusable instance move", [] {
+  CHECK(tests::holds("only keys of an unusable instance move", [] {
     const auto kind = any_hashing_kind();
     const auto count = *rc::gen::inRange<std::size_t>(1, 30);
     Memory memory(kind, count);
@@ -138,7 +138,7 @@ TEST_CASE("only keys of an unusable instance move") {
 }
 
 TEST_CASE("a usable instance that is not excluded is found, whatever else is wrong") {
-  CHECK(test::holds("a usable instance is found", [] {
+  CHECK(tests::holds("a usable instance is found", [] {
     const auto kind =
         *rc::gen::element(shm::LookupKind::table, shm::LookupKind::ring, shm::LookupKind::schedule);
     const auto count = *rc::gen::inRange<std::size_t>(1, 300);
@@ -233,7 +233,7 @@ TEST_CASE("a root that moved is never overlooked") {
 }
 
 TEST_CASE("random words in a table never lead outside of it") {
-  CHECK(test::holds("random words never lead outside", [] {
+  CHECK(tests::holds("random words never lead outside", [] {
     const auto kind =
         *rc::gen::element(shm::LookupKind::table, shm::LookupKind::ring, shm::LookupKind::schedule);
     Memory memory(kind, *rc::gen::inRange<std::size_t>(1, 20));

@@ -15,11 +15,11 @@
 #include <ctime>
 #include <new>
 
-#define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
 #include "tests/support/attached.hpp"
 #include "tests/support/published.hpp"
+#include "tests/support/skip.hpp"
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define BALLAST_QUIET_TEST_SKIPPED "sanitizers allocate and call the system for themselves"
@@ -41,8 +41,6 @@ unsigned long clocks = 0;
 [[maybe_unused]] void count(unsigned long& what) noexcept {
   if (counting) ++what;
 }
-
-const char* skipped = nullptr;
 
 }  // namespace
 
@@ -172,10 +170,7 @@ int wait_for(pid_t pid) {
   const int result = wait_for(child);
   for (const int end : {ready[0], ready[1], go[0], go[1]})
     ::close(end);
-  if (result == kNoSeccomp) {
-    skipped = "seccomp's strict mode is not to be had here";
-    return;
-  }
+  if (result == kNoSeccomp) return tests::skip("seccomp's strict mode is not to be had here");
   CHECK_MESSAGE(result != 1000 + SIGKILL, "a system call was made");
   CHECK(result == kQuiet);
   published.publisher().tick();
@@ -223,17 +218,8 @@ TEST_CASE("a million picks by a ring are quiet") {
 TEST_CASE("a million picks by turns are quiet") {
   check_quiet(Strategy::round_robin);
 }
-#endif
-
-int main(int argc, char** argv) {
-#ifdef BALLAST_QUIET_TEST_SKIPPED
-  skipped = BALLAST_QUIET_TEST_SKIPPED;
-#endif
-  doctest::Context context(argc, argv);
-  const int failed = context.run();
-  if (failed == 0 && skipped != nullptr) {
-    std::printf("skipped: %s\n", skipped);
-    return 77;
-  }
-  return failed;
+#else
+TEST_CASE("picks are quiet") {
+  ballast::tests::skip(BALLAST_QUIET_TEST_SKIPPED);
 }
+#endif

@@ -65,7 +65,7 @@ TEST_CASE("nginx's own example") {
 }
 
 TEST_CASE("the order equals the plain one, over two periods") {
-  CHECK(ballast::test::holds("orders", [] {
+  CHECK(ballast::tests::holds("orders", [] {
     const auto weights = *rc::gen::container<std::vector<std::uint32_t>>(rc::gen::inRange(0U, 20U));
     const auto schedule = round_robin_schedule(fleet(weights));
     auto twice = schedule;
@@ -80,7 +80,7 @@ TEST_CASE("the order equals the plain one, over two periods") {
 }
 
 TEST_CASE("each has its weight in every period, never far from its due on the way") {
-  CHECK(ballast::test::holds("smooth", [] {
+  CHECK(ballast::tests::holds("smooth", [] {
     const auto weights = *rc::gen::container<std::vector<std::uint32_t>>(rc::gen::inRange(1U, 20U));
     const auto schedule = round_robin_schedule(fleet(weights));
     std::vector<double> given(weights.size(), 0);

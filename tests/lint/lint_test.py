@@ -213,6 +213,8 @@ class Results(unittest.TestCase):
         self.assertEqual(count("TIMEOUT"), (0, 1, 0))
         self.assertEqual(count("ERROR"), (0, 1, 0))
         self.assertEqual(count("SKIP", "why\n", 77), (0, 0, 1))
+        self.assertEqual(count("SKIP", self.SUMMARY.format(3, 0) + "skipped: 2 cases: why\n", 77),
+                         (1, 0, 2))
 
     def test_a_skip_gives_its_reason(self):
         entry = {"result": "SKIP", "stdout": "a\nno io_uring here\n\n", "returncode": 77}

@@ -20,7 +20,7 @@
 
 #include "tests/support/temp_dir.hpp"
 
-namespace ballast::test {
+namespace ballast::tests {
 
 // Path of the nginx binary; empty if there is none.
 inline std::string find_nginx() {
@@ -39,7 +39,7 @@ inline sockaddr_in loopback(std::uint32_t address, std::uint16_t port) {
 }
 
 // A port below the ephemeral range on which nothing listens, at any address.
-inline std::uint16_t free_port() {
+inline std::uint16_t port_free_everywhere() {
   static std::uint16_t next = static_cast<std::uint16_t>(12000 + getpid() % 16000);
   for (int tries = 0; tries < 4000; ++tries) {
     const std::uint16_t port = next++;
@@ -135,4 +135,4 @@ class Nginx {
   pid_t child_ = -1;
 };
 
-}  // namespace ballast::test
+}  // namespace ballast::tests

@@ -10,7 +10,7 @@
 #include "engine/hash.hpp"
 #include "engine/member.hpp"
 
-namespace ballast::test {
+namespace ballast::tests {
 
 // Figure 3 of the paper, with a credit for each member: it grows by the member's weight a round,
 // and a turn costs the heaviest weight. `table.size()` must be a prime.
@@ -53,4 +53,4 @@ inline void plain_maglev(std::vector<engine::Member> members, std::span<std::uin
   }
 }
 
-}  // namespace ballast::test
+}  // namespace ballast::tests

@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-namespace ballast::test {
+namespace ballast::tests {
 
 template <class Property>
 bool holds(const std::string& name, Property&& property) {
@@ -16,4 +16,4 @@ bool holds(const std::string& name, Property&& property) {
   return rc::check(name, std::forward<Property>(property));
 }
 
-}  // namespace ballast::test
+}  // namespace ballast::tests

@@ -17,6 +17,7 @@
 #include "shm/generation.hpp"
 #include "shm/paths.hpp"
 #include "shm/segment.hpp"
+#include "tests/support/loops.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/support/tiny_server.hpp"
 
@@ -24,16 +25,8 @@ namespace ballast::checker {
 namespace {
 
 using tests::Behaviour;
+using tests::hourly;
 using tests::TinyServer;
-
-// Only a first check or a lost connection can bring anything about with these.
-CheckSettings hourly() {
-  CheckSettings check;
-  check.interval = std::chrono::hours(1);
-  check.fast_interval = std::chrono::hours(1);
-  check.timeout = std::chrono::seconds(20);
-  return check;
-}
 
 CheckSettings unchecked() {
   CheckSettings check;
@@ -84,13 +77,7 @@ class Bench {
     const auto done = checker->reload(settings);
     REQUIRE_MESSAGE(done, done.error().to_text());
   }
-  void until(const std::function<bool()>& done) {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (!done()) {
-      REQUIRE_MESSAGE(std::chrono::steady_clock::now() < limit, "nothing happened for 30 s");
-      loop_->run_once(std::chrono::milliseconds(20));
-    }
-  }
+  void until(const std::function<bool()>& done) { tests::turn_until(*loop_, done); }
   [[nodiscard]] std::size_t told(const std::string& name) const {
     return static_cast<std::size_t>(std::count_if(
         events.begin(), events.end(), [&](const Event& event) { return event.name == name; }));

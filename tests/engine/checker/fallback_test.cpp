@@ -19,12 +19,14 @@
 #include <vector>
 
 #include "engine/checker/prober.hpp"
+#include "tests/support/loops.hpp"
 #include "tests/support/tiny_server.hpp"
 
 namespace ballast::checker {
 namespace {
 
 using tests::Behaviour;
+using tests::hourly;
 using tests::TinyServer;
 
 // Every later io_uring_setup of this process fails with `error`. Irrevocable.
@@ -52,14 +54,6 @@ int in_child(const std::function<int()>& body) {
   int status = 0;
   waitpid(pid, &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-}
-
-CheckSettings hourly() {
-  CheckSettings check;
-  check.interval = std::chrono::hours(1);
-  check.fast_interval = std::chrono::hours(1);
-  check.timeout = std::chrono::seconds(20);
-  return check;
 }
 
 TEST_CASE("io_uring refused: epoll does the work, and the log says so once") {
@@ -97,7 +91,7 @@ TEST_CASE("io_uring refused: epoll does the work, and the log says so once") {
       return log.size() == 1 ? 0 : 9;
     });
     if (status == 77) {
-      MESSAGE("skipped: no seccomp filters here");
+      tests::skip("no seccomp filters here");
       return;
     }
     CHECK(status == 0);

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/loops.hpp"
 #include "tests/support/tiny_server.hpp"
 
 namespace ballast::checker {
@@ -20,6 +21,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using tests::Behaviour;
+using tests::on_each_backend;
 using tests::TinyServer;
 
 struct Event {
@@ -60,13 +62,7 @@ struct Fixture {
     REQUIRE(made);
     loop = std::move(*made);
   }
-  void until(const std::function<bool()>& done) const {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (!done()) {
-      REQUIRE_MESSAGE(std::chrono::steady_clock::now() < limit, "nothing happened for 30 s");
-      loop->run_once(milliseconds(20));
-    }
-  }
+  void until(const std::function<bool()>& done) const { tests::turn_until(*loop, done); }
   StreamId open(const shm::Endpoint& peer, std::string first = {}, std::uint64_t user = 0) {
     return loop->open({peer, first.empty() ? nullptr : std::make_shared<const std::string>(first),
                        true, &recorder, user});
@@ -82,21 +78,6 @@ shm::Endpoint fresh() {
 
 const std::string kRequest = "GET / HTTP/1.1\r\n\r\n";
 const std::string kAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-
-void on_each_backend(const std::function<void(Backend)>& body) {
-  SUBCASE("io_uring") {
-    const auto probe = make_loop({Backend::io_uring, 0, nullptr});
-    if (!probe) {
-      MESSAGE("skipped: " << probe.error().to_text());
-      return;
-    }
-    CHECK((*probe)->backend() == Backend::io_uring);
-    body(Backend::io_uring);
-  }
-  SUBCASE("epoll") {
-    body(Backend::epoll);
-  }
-}
 
 TEST_CASE("connects, sends, receives, sends again, and hears of the end") {
   on_each_backend([](Backend backend) {

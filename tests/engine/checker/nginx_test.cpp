@@ -5,11 +5,13 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/checker/prober.hpp"
+#include "tests/support/loops.hpp"
 #include "tests/support/nginx.hpp"
 #include "tests/support/tiny_server.hpp"
 
@@ -31,14 +33,7 @@ struct Watcher {
     check.timeout = std::chrono::seconds(20);
     prober->add(1, InstanceSettings{tests::local_endpoint(port), "", 1}, check);
   }
-  template <typename Done>
-  void until(Done done) const {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (!done()) {
-      REQUIRE_MESSAGE(std::chrono::steady_clock::now() < limit, "nothing happened for 60 s");
-      loop->run_once(std::chrono::milliseconds(20));
-    }
-  }
+  void until(const std::function<bool()>& done) const { tests::turn_until(*loop, done); }
 
   std::unique_ptr<Loop> loop;
   std::unique_ptr<Prober> prober;
@@ -62,12 +57,12 @@ std::vector<pid_t> children_of(pid_t master) {
 }
 
 TEST_CASE("killed and started again") {
-  if (test::find_nginx().empty()) {
-    MESSAGE("skipped: no nginx");
+  if (tests::find_nginx().empty()) {
+    tests::skip("no nginx (apt install nginx)");
     return;
   }
   const std::uint16_t port = tests::free_port();
-  auto server = std::make_unique<test::Nginx>(http_block(port), port);
+  auto server = std::make_unique<tests::Nginx>(http_block(port), port);
   // So long that only the lost connection can bring the news.
   Watcher watcher(port, std::chrono::hours(1));
   watcher.until([&] { return watcher.verdicts.size() == 1; });
@@ -76,18 +71,18 @@ TEST_CASE("killed and started again") {
   server.reset();  // SIGKILL
   watcher.until([&] { return watcher.verdicts.size() == 2; });
   CHECK(watcher.verdicts[1].check.reason == Reason::connect_refused);
-  server = std::make_unique<test::Nginx>(http_block(port), port);
+  server = std::make_unique<tests::Nginx>(http_block(port), port);
   watcher.until([&] { return watcher.verdicts.size() == 3; });
   CHECK(watcher.verdicts[2].healthy);
 }
 
 TEST_CASE("reloads and killed workers are no deaths") {
-  if (test::find_nginx().empty()) {
-    MESSAGE("skipped: no nginx");
+  if (tests::find_nginx().empty()) {
+    tests::skip("no nginx (apt install nginx)");
     return;
   }
   const std::uint16_t port = tests::free_port();
-  const test::Nginx server(http_block(port), port, 2);
+  const tests::Nginx server(http_block(port), port, 2);
   // A worker on its way out may still answer, with "Connection: close": then there is nothing to
   // keep until the next check.
   Watcher watcher(port, Milliseconds(20));
