@@ -73,7 +73,8 @@ void remove_unfinished(const std::string& directory) {
     const std::uint64_t id = id_in(name, "workers.");
     // A segment is made workers file first and removed table first.
     const bool half = id != 0 && !fs::exists(table_path(directory, id), code) && !code;
-    if (half || name.find(".new.") != std::string::npos) fs::remove(fs::path(directory) / name, code);
+    if (half || name.find(".new.") != std::string::npos)
+      fs::remove(fs::path(directory) / name, code);
   }
 }
 
