@@ -4,7 +4,6 @@
 #include <ballast.h>
 #include <doctest/doctest.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -15,6 +14,7 @@
 #include "engine/generation_writer.hpp"
 #include "shm/paths.hpp"
 #include "shm/segment.hpp"
+#include "tests/support/child.hpp"
 #include "tests/support/damage.hpp"
 #include "tests/support/published.hpp"
 
@@ -298,17 +298,12 @@ TEST_CASE("files that the worker's user may not open") {
   const std::uint64_t segment = segment_in(directory);
   std::filesystem::permissions(directory, std::filesystem::perms(0755));
   const auto status_as_nobody = [&] {
-    const pid_t child = ::fork();
-    if (child == 0) {
-      if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) ::_exit(100);
-      Worker worker(directory);
+    return tests::as_nobody([&] {
+      const Worker worker(directory);
       const bool said =
           std::string(ballast_last_error()).find("Permission denied") != std::string::npos;
-      ::_exit(worker.handle == nullptr && said ? static_cast<int>(worker.status) : 101);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 102;
+      return worker.handle == nullptr && said ? static_cast<int>(worker.status) : 101;
+    });
   };
   // The workers file is its owner's and its group's.
   ::chmod(shm::workers_path(directory, segment).c_str(), 0400);

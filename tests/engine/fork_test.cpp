@@ -2,7 +2,6 @@
 // and the death of either is seen although the other lives.
 #include <ballast.h>
 #include <doctest/doctest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "tests/support/attached.hpp"
+#include "tests/support/child.hpp"
 #include "tests/support/published.hpp"
 
 using namespace ballast;
@@ -40,12 +40,6 @@ struct Signal {
     static_cast<void>(!::read(ends[0], &byte, 1));
   }
 };
-
-int wait_for(pid_t pid) {
-  int status = 0;
-  ::waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-}
 
 }  // namespace
 
@@ -77,7 +71,7 @@ TEST_CASE("a child of an attached process takes a row of its own") {
   CHECK(published.totals(before.slot).in_flight() == 2);
   CHECK(published.totals(before.slot).values[shm::kSuccess] == 1);
   leave.give();
-  CHECK(wait_for(child) == 0);
+  CHECK(tests::exit_of(child) == 0);
   CHECK(published.totals(before.slot).in_flight() == 1);
   CHECK(published.publisher().tick().reaped_rows == 0);
   CHECK(ballast_report(a.handle, &before, BALLAST_SUCCESS, 1) == BALLAST_OK);
@@ -112,7 +106,7 @@ TEST_CASE("a parent's death is seen while its child lives, and the other way rou
   CHECK(published.in_flight() == 5);
   CHECK(published.publisher().tick().reaped_rows == 0);
   ::kill(parent, SIGKILL);
-  wait_for(parent);
+  tests::exit_of(parent);
   const auto after_parent = published.publisher().tick();
   CHECK(after_parent.reaped_rows == 1);
   CHECK(after_parent.abandoned == 3);
@@ -139,7 +133,7 @@ TEST_CASE("a child does not use the tickets its parent took") {
     static_cast<void>(!::write(slots[1], &next.slot, sizeof next.slot));
     ::_exit(0);
   }
-  REQUIRE(wait_for(child) == 0);
+  REQUIRE(tests::exit_of(child) == 0);
   std::uint32_t of_child = 0;
   REQUIRE(::read(slots[0], &of_child, sizeof of_child) == sizeof of_child);
   REQUIRE(a.pick("", next) == BALLAST_OK);
@@ -176,7 +170,7 @@ TEST_CASE("forks in the middle of other threads' work leave usable children") {
       if (ballast_report(a.handle, &pick, BALLAST_SUCCESS, 1) != BALLAST_OK) ::_exit(2);
       ::_exit(0);
     }
-    results.insert(wait_for(child));
+    results.insert(tests::exit_of(child));
     published.publisher().tick();
   }
   stop.store(true, std::memory_order_relaxed);

@@ -15,21 +15,13 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/fleet.hpp"
 #include "tests/support/property.hpp"
 
 using namespace ballast::engine;
+using ballast::tests::fleet;
 
 namespace {
-
-std::vector<Member> fleet(std::size_t count, std::uint32_t weight = 1) {
-  std::vector<Member> members;
-  for (std::size_t i = 0; i < count; ++i) {
-    members.push_back(
-        {static_cast<std::uint16_t>(i),
-         "10.0." + std::to_string(i / 250) + "." + std::to_string(i % 250 + 1) + ":80", weight});
-  }
-  return members;
-}
 
 KetamaRing build(const std::vector<Member>& members) {
   auto ring = build_ketama(members);

@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -18,6 +17,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/support/attached.hpp"
+#include "tests/support/child.hpp"
 #include "tests/support/published.hpp"
 #include "tests/support/skip.hpp"
 
@@ -139,12 +139,6 @@ long one(const tests::Attached& worker, const unsigned char* key, std::size_t le
   leave(allocations != 0 ? kAllocated : locks != 0 ? kLocked : clocks != 0 ? kReadClock : kQuiet);
 }
 
-int wait_for(pid_t pid) {
-  int status = 0;
-  ::waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-}
-
 [[maybe_unused]] void check_quiet(Strategy strategy) {
   tests::Published published(tests::settings_of({tests::service_of("web", strategy, 100)}));
   int ready[2];
@@ -167,7 +161,7 @@ int wait_for(pid_t pid) {
   for (std::size_t i = 0; i < 97; i += 9)
     published.set_usable(0, i, false);
   static_cast<void>(!::write(go[1], "x", 1));
-  const int result = wait_for(child);
+  const int result = tests::exit_of(child);
   for (const int end : {ready[0], ready[1], go[0], go[1]})
     ::close(end);
   if (result == kNoSeccomp) return tests::skip("seccomp's strict mode is not to be had here");

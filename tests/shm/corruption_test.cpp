@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -19,12 +18,14 @@
 #include "shm/row_protocol.hpp"
 #include "shm/rows.hpp"
 #include "shm/segment.hpp"
+#include "tests/support/child.hpp"
 #include "tests/support/damage.hpp"
 #include "tests/support/read_everything.hpp"
 #include "tests/support/temp_dir.hpp"
 
 using namespace ballast;
 using namespace ballast::shm;
+using tests::as_nobody;
 using tests::Damage;
 
 namespace {
@@ -379,17 +380,6 @@ TEST_CASE("nothing there: no checker ever started, or the directory is gone") {
 
 TEST_CASE("files that one may not read or write") {
   const Sample sample;
-  // As another user, since root may do everything.
-  const auto as_nobody = [&](const std::function<int()>& work) {
-    const pid_t child = ::fork();
-    if (child == 0) {
-      if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) ::_exit(100);
-      ::_exit(work());
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 101;
-  };
   std::filesystem::permissions(sample.directory(), std::filesystem::perms(0755));
   ::chmod(sample.table().c_str(), 0644);
   ::chmod(sample.workers().c_str(), 0400);

@@ -7,7 +7,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include "engine/checker/prober.hpp"
+#include "tests/support/child.hpp"
 #include "tests/support/loops.hpp"
 #include "tests/support/tiny_server.hpp"
 
@@ -27,6 +27,7 @@ namespace {
 
 using tests::Behaviour;
 using tests::hourly;
+using tests::in_child;
 using tests::TinyServer;
 
 // Every later io_uring_setup of this process fails with `error`. Irrevocable.
@@ -41,19 +42,6 @@ bool refuse_io_uring(int error) {
   const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
          prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
-
-// The exit status of `body` in a child process; doctest's assertions must not be used in it.
-int in_child(const std::function<int()>& body) {
-  const pid_t pid = fork();
-  if (pid == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    alarm(60);
-    _exit(body());
-  }
-  int status = 0;
-  waitpid(pid, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
 TEST_CASE("io_uring refused: epoll does the work, and the log says so once") {

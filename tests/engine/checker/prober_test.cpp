@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tests/support/loops.hpp"
+#include "tests/support/probing.hpp"
 #include "tests/support/tiny_server.hpp"
 
 namespace ballast::checker {
@@ -22,65 +23,15 @@ namespace {
 using tests::Behaviour;
 using tests::hourly;
 using tests::on_each_backend;
+using tests::Probing;
+using tests::quick;
 using tests::TinyServer;
-
-class Bench {
- public:
-  explicit Bench(Backend backend, std::size_t max_streams = 0) {
-    LoopOptions options;
-    options.backend = backend;
-    options.max_streams = max_streams;
-    auto made = make_loop(options);
-    REQUIRE(made);
-    loop = std::move(*made);
-    ProberOptions prober_options;
-    prober_options.log = [this](std::string_view line) { log.emplace_back(line); };
-    prober = std::make_unique<Prober>(
-        *loop, prober_options,
-        [this](InstanceId id, const Verdict& verdict) {
-          verdicts[id].push_back(verdict);
-          if (on_verdict) on_verdict(id, verdict);
-        },
-        [this](InstanceId id, const CheckResult& result) { checks[id].push_back(result); });
-  }
-
-  void add(InstanceId id, const shm::Endpoint& endpoint, const CheckSettings& check,
-           Health known = Health::unknown) {
-    InstanceSettings instance;
-    instance.endpoint = endpoint;
-    instance.text = endpoint.to_text();
-    REQUIRE(prober->add(id, instance, check, known));
-  }
-
-  void until(const std::function<bool()>& done) { tests::turn_until(*loop, done); }
-  void until_verdicts(InstanceId id, std::size_t n) {
-    until([&] { return verdicts[id].size() >= n; });
-  }
-  void until_checks(InstanceId id, std::size_t n) {
-    until([&] { return checks[id].size() >= n; });
-  }
-
-  std::unique_ptr<Loop> loop;
-  std::unique_ptr<Prober> prober;
-  std::map<InstanceId, std::vector<Verdict>> verdicts;
-  std::map<InstanceId, std::vector<CheckResult>> checks;
-  std::function<void(InstanceId, const Verdict&)> on_verdict;
-  std::vector<std::string> log;
-};
-
-CheckSettings quick() {
-  CheckSettings check;
-  check.interval = Milliseconds(20);
-  check.fast_interval = Milliseconds(5);
-  check.timeout = std::chrono::seconds(20);
-  return check;
-}
 
 TEST_CASE("the first check decides, then a killed server is seen without waiting") {
   on_each_backend([](Backend backend) {
     const auto endpoint = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::good, {endpoint});
-    Bench bench(backend);
+    Probing bench(backend);
     bench.add(7, endpoint, hourly());
     bench.until_verdicts(7, 1);
     CHECK(bench.verdicts[7][0].healthy);
@@ -101,7 +52,7 @@ TEST_CASE("a server that comes back is up after `rise` passes") {
   on_each_backend([](Backend backend) {
     const auto endpoint = tests::local_endpoint(tests::free_port());
     auto server = std::make_unique<TinyServer>(Behaviour::good, std::vector{endpoint});
-    Bench bench(backend);
+    Probing bench(backend);
     CheckSettings check = quick();
     check.rise = 3;
     bench.add(1, endpoint, check);
@@ -123,7 +74,7 @@ TEST_CASE("a server that comes back is up after `rise` passes") {
 void expect_no_flapping(Backend backend, Behaviour behaviour) {
   const auto endpoint = tests::local_endpoint(tests::free_port());
   TinyServer server(behaviour, {endpoint});
-  Bench bench(backend);
+  Probing bench(backend);
   bench.add(1, endpoint, quick());
   bench.until_checks(1, 30);
   CHECK(bench.verdicts[1].size() == 1);
@@ -145,7 +96,7 @@ TEST_CASE("a kept connection that is closed under a request is no failure") {
   on_each_backend([](Backend backend) {
     const auto endpoint = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::answers_once, {endpoint});
-    Bench bench(backend);
+    Probing bench(backend);
     bench.add(1, endpoint, quick());
     bench.until_checks(1, 20);
     CHECK(bench.verdicts[1].size() == 1);
@@ -161,7 +112,7 @@ TEST_CASE("checks brought forward by closed connections are limited") {
     TinyServer server(Behaviour::closes_after, {endpoint});
     const auto other = tests::local_endpoint(tests::free_port());
     TinyServer marker(Behaviour::good, {other});
-    Bench bench(backend);
+    Probing bench(backend);
     bench.add(1, endpoint, hourly());
     bench.add(2, other, quick());
     // The first check, and as many as the allowance gives; then nothing until the interval is over.
@@ -177,7 +128,7 @@ TEST_CASE("polite closes and settings without keep-alive keep nothing") {
     TinyServer server(Behaviour::closes_politely, {polite});
     const auto good = tests::local_endpoint(tests::free_port());
     TinyServer other(Behaviour::good, {good});
-    Bench bench(backend);
+    Probing bench(backend);
     bench.add(1, polite, quick());
     CheckSettings check = quick();
     check.keep_alive = false;
@@ -204,7 +155,7 @@ TEST_CASE("every bad answer has its reason, and none holds a check beyond its ti
         {Behaviour::drips, Reason::timeout},        {Behaviour::closes_at_once, Reason::closed},
         {Behaviour::endless_body, Reason::passed},
     };
-    Bench bench(backend);
+    Probing bench(backend);
     std::vector<std::unique_ptr<TinyServer>> servers;
     for (std::size_t i = 0; i < all.size(); ++i) {
       const auto endpoint = tests::local_endpoint(tests::free_port());
@@ -232,7 +183,7 @@ TEST_CASE("a reset, a refusal and a missing route are told apart") {
   on_each_backend([](Backend backend) {
     const auto resetting = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::resets_at_once, {resetting});
-    Bench bench(backend);
+    Probing bench(backend);
     bench.add(1, resetting, hourly());
     bench.add(2, tests::local_endpoint(tests::free_port()), hourly());
     // No TCP to a broadcast address, whatever the routes of the machine.
@@ -249,7 +200,7 @@ TEST_CASE("a timeout counts one by one, and a stopped server is down after `fall
   on_each_backend([](Backend backend) {
     const auto endpoint = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::good, {endpoint});
-    Bench bench(backend);
+    Probing bench(backend);
     CheckSettings check = quick();
     check.timeout = Milliseconds(100);
     check.fall = 3;
@@ -274,7 +225,7 @@ TEST_CASE("a checker that was stopped past a deadline blames nobody") {
   on_each_backend([](Backend backend) {
     const auto endpoint = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::hangs, {endpoint});
-    Bench bench(backend);
+    Probing bench(backend);
     CheckSettings check = hourly();
     check.timeout = Milliseconds(300);
     check.fall = 1;
@@ -292,7 +243,7 @@ TEST_CASE("TCP: connects, sees refusals, and watches a connection only when aske
     const auto plain = tests::local_endpoint(tests::free_port());
     const auto watched = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::banner, {plain, watched});
-    Bench bench(backend);
+    Probing bench(backend);
     CheckSettings check = quick();
     check.kind = CheckKind::tcp;
     bench.add(1, plain, check);
@@ -318,7 +269,7 @@ TEST_CASE("TCP sentinel: a check replaces the connection that is watched") {
   on_each_backend([](Backend backend) {
     const auto endpoint = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::banner, {endpoint});
-    Bench bench(backend);
+    Probing bench(backend);
     CheckSettings check = quick();
     check.kind = CheckKind::tcp;
     check.tcp_sentinel = true;
@@ -335,7 +286,7 @@ TEST_CASE("IPv6") {
     const auto endpoint =
         tests::local_endpoint(tests::free_port(shm::Family::ipv6), shm::Family::ipv6);
     TinyServer server(Behaviour::good, {endpoint});
-    Bench bench(backend);
+    Probing bench(backend);
     bench.add(1, endpoint, hourly());
     bench.until_verdicts(1, 1);
     CHECK(bench.verdicts[1][0].healthy);
@@ -349,7 +300,7 @@ TEST_CASE("adopted health: a passing server changes nothing, a dead one needs `f
   on_each_backend([](Backend backend) {
     const auto endpoint = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::good, {endpoint});
-    Bench bench(backend);
+    Probing bench(backend);
     bench.add(1, endpoint, quick(), Health::up);
     bench.add(2, endpoint, quick(), Health::down);
     bench.add(3, tests::local_endpoint(tests::free_port()), quick(), Health::up);
@@ -374,7 +325,7 @@ TEST_CASE("removal at any moment is safe, also from within a verdict") {
     const auto hanging = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::good, {good});
     TinyServer other(Behaviour::hangs, {hanging});
-    Bench bench(backend);
+    Probing bench(backend);
     bench.add(1, good, hourly());
     bench.add(2, hanging, hourly());
     bench.add(3, tests::local_endpoint(tests::free_port()), hourly());
@@ -411,7 +362,7 @@ TEST_CASE("an update moves the check to the new address and keeps the health") {
     const auto second = tests::local_endpoint(tests::free_port());
     TinyServer one(Behaviour::good, {first});
     TinyServer two(Behaviour::unhealthy, {second});
-    Bench bench(backend);
+    Probing bench(backend);
     bench.add(1, first, quick());
     bench.until_verdicts(1, 1);
     InstanceSettings instance;
@@ -434,7 +385,7 @@ TEST_CASE("200 instances die at once, and every one is seen") {
       endpoints.push_back(endpoint);
     }
     TinyServer server(Behaviour::good, endpoints);
-    Bench bench(backend);
+    Probing bench(backend);
     for (std::size_t i = 0; i < endpoints.size(); ++i)
       bench.add(i, endpoints[i], hourly());
     for (std::size_t i = 0; i < endpoints.size(); ++i)
@@ -457,7 +408,7 @@ TEST_CASE("more instances than streams: all are checked, part of them are watche
       endpoints.push_back(endpoint);
     }
     TinyServer server(Behaviour::good, endpoints);
-    Bench bench(backend, 20);
+    Probing bench(backend, 20);
     for (std::size_t i = 0; i < endpoints.size(); ++i)
       bench.add(i, endpoints[i], quick());
     for (std::size_t i = 0; i < endpoints.size(); ++i)

@@ -1,42 +1,17 @@
 // Wrong configurations: each error's line, caret and advice, exactly as people see them, and as
 // many errors in one run as can be told apart.
 #include <doctest/doctest.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cstdlib>
-#include <fstream>
+#include <string>
 
-#include "tools/ballastd/config.hpp"
+#include "tests/tools/ballastd/config_errors.hpp"
 
 namespace tools = ballast::tools;
 namespace checker = ballast::checker;
-using tools::ConfigResult;
+using ballast::tests::errors_of;
+using ballast::tests::read_text;
 
 namespace {
-
-ConfigResult read(const std::string& text) {
-  tools::ConfigEnvironment environment;
-  environment.resolve = [](const std::string& host) -> tools::Parsed<ballast::shm::Endpoint> {
-    if (host == "here") return *ballast::shm::parse_endpoint("127.0.0.1:1");
-    return tools::Complaint{"cannot resolve \"" + host + "\" (Name or service not known)",
-                            "correct the name"};
-  };
-  environment.group_exists = [](const std::string& group) { return group == "www-data"; };
-  return tools::read_config_text("f.toml", text, environment);
-}
-
-std::string errors_of(const std::string& text) {
-  const ConfigResult result = read(text);
-  CHECK_FALSE(result.settings.has_value());
-  std::string all;
-  for (const auto& error : result.errors) {
-    CHECK(error.line.find('\n') == std::string::npos);
-    CHECK(error.text.substr(0, error.line.size()) == error.line);
-    all += (all.empty() ? "" : "\n") + error.text;
-  }
-  return all;
-}
 
 std::string many_instances(std::size_t count) {
   std::string text = "[service.a]\ninstances = [\n";
@@ -44,27 +19,6 @@ std::string many_instances(std::size_t count) {
     text += "\"10.0." + std::to_string(i / 250) + "." + std::to_string(i % 250) + ":80\",\n";
   }
   return text + "]\n";
-}
-
-// A directory of this test's own, removed with what is in it.
-class Scratch {
- public:
-  Scratch() { REQUIRE(mkdtemp(path_) != nullptr); }
-  ~Scratch() {
-    unlink((std::string(path_) + "/f.toml").c_str());
-    rmdir(path_);
-  }
-  [[nodiscard]] std::string file() const { return std::string(path_) + "/f.toml"; }
-  [[nodiscard]] std::string directory() const { return path_; }
-
- private:
-  char path_[32] = "/tmp/ballast_config_XXXXXX";
-};
-
-std::string file_error(const std::string& path) {
-  const auto result = tools::read_config_file(path);
-  REQUIRE(result.errors.size() == 1);
-  return result.errors[0].line;
 }
 
 }  // namespace
@@ -286,149 +240,6 @@ f.toml:4:10: service name "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
    |          ^~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~ here)~");
 }
 
-TEST_CASE("every key of a check") {
-  CHECK(
-      errors_of(R"~([service.a]
-instances = ["1.1.1.1:1"]
-[service.a.check]
-kind = "http"
-path = "health"
-host = "a b"
-status = "399-200"
-keep_alive = "yes"
-interval = "2 s"
-fast_interval = "1ms"
-timeout = "2h"
-rise = 0
-fall = 101
-jitter = "60%"
-first_check = "sideways"
-)~") ==
-      R"~(f.toml:5:8: path "health" does not start with a slash: write it as in a request, such as "/health"
-   |
- 5 | path = "health"
-   |        ^~~~~~~~ here
-f.toml:6:8: host has a character that is not allowed in a header: write a host name, with a port if the server wants one
-   |
- 6 | host = "a b"
-   |        ^~~~~ here
-f.toml:7:10: "399-200" is an empty range: put the lower code first
-   |
- 7 | status = "399-200"
-   |          ^~~~~~~~~ here
-f.toml:8:14: keep_alive is a string: it must be true or false
-   |
- 8 | keep_alive = "yes"
-   |              ^~~~~ here
-f.toml:9:12: "2 s" is not a duration: write a number and a unit, such as "250ms", "2s" or "1m"
-   |
- 9 | interval = "2 s"
-   |            ^~~~~ here
-f.toml:10:17: fast_interval "1ms" is out of range: use 10ms to 3600s
-    |
- 10 | fast_interval = "1ms"
-    |                 ^~~~~ here
-f.toml:11:11: timeout "2h" is out of range: use 1ms to 3600s
-    |
- 11 | timeout = "2h"
-    |           ^~~~ here
-f.toml:12:8: rise 0 is out of range: use 1 to 100
-    |
- 12 | rise = 0
-    |        ^ here
-f.toml:13:8: fall 101 is out of range: use 1 to 100
-    |
- 13 | fall = 101
-    |        ^~~ here
-f.toml:14:10: jitter "60%" is out of range: use "0%" to "50%"
-    |
- 14 | jitter = "60%"
-    |          ^~~~~ here
-f.toml:15:15: unknown first_check "sideways": use one of decides, up
-    |
- 15 | first_check = "sideways"
-    |               ^~~~~~~~~~ here)~");
-}
-
-TEST_CASE("kinds and strategies") {
-  CHECK(errors_of(R"~([service.a]
-instances = ["1.1.1.1:1"]
-strategy = "magelv"
-check.kind = "htpp"
-[service.b]
-instances = ["1.1.1.1:1"]
-strategy = 1
-check = { kind = "tcp", path = "/", status = "200" }
-)~") ==
-        R"~(f.toml:3:12: unknown strategy "magelv": did you mean "maglev"?
-   |
- 3 | strategy = "magelv"
-   |            ^~~~~~~~ here
-f.toml:4:14: unknown kind "htpp": did you mean "http"?
-   |
- 4 | check.kind = "htpp"
-   |              ^~~~~~ here
-f.toml:7:12: strategy is a whole number: it must be a string
-   |
- 7 | strategy = 1
-   |            ^ here
-f.toml:8:25: path has no meaning unless kind is "http": remove it, or set kind = "http"
-   |
- 8 | check = { kind = "tcp", path = "/", status = "200" }
-   |                         ^~~~ here
-f.toml:8:37: status has no meaning unless kind is "http": remove it, or set kind = "http"
-   |
- 8 | check = { kind = "tcp", path = "/", status = "200" }
-   |                                     ^~~~~~ here)~");
-}
-
-TEST_CASE("keys of another kind of check") {
-  CHECK(
-      errors_of(R"~([service.a]
-instances = ["1.1.1.1:1"]
-check = { kind = "tcp", keep_alive = false, tcp_sentinel = "yes" }
-[service.b]
-instances = ["1.1.1.1:1"]
-check.tcp_sentinel = true
-)~") ==
-      R"~(f.toml:3:25: keep_alive has no meaning unless kind is "http": remove it, or set kind = "http"
-   |
- 3 | check = { kind = "tcp", keep_alive = false, tcp_sentinel = "yes" }
-   |                         ^~~~~~~~~~ here
-f.toml:3:60: tcp_sentinel is a string: it must be true or false
-   |
- 3 | check = { kind = "tcp", keep_alive = false, tcp_sentinel = "yes" }
-   |                                                            ^~~~~ here
-f.toml:6:7: tcp_sentinel has no meaning unless kind is "tcp": remove it, or set kind = "tcp"
-   |
- 6 | check.tcp_sentinel = true
-   |       ^~~~~~~~~~~~ here)~");
-}
-
-TEST_CASE("a timeout and a fast interval longer than the interval") {
-  CHECK(
-      errors_of(R"~([service.a]
-instances = ["1.1.1.1:1"]
-[service.a.check]
-interval = "1s"
-timeout = "1001ms"
-[service.b]
-instances = ["1.1.1.1:1"]
-check.fast_interval = "3s"
-)~") ==
-      R"~(f.toml:5:11: timeout is longer than the interval of 1000ms: shorten it, or lengthen the interval
-   |
- 5 | timeout = "1001ms"
-   |           ^~~~~~~~ is longer than
-  ...
- 4 | interval = "1s"
-   |            ^~~~ the interval
-f.toml:8:23: fast_interval is longer than the interval of 2000ms: shorten it, or lengthen the interval
-   |
- 8 | check.fast_interval = "3s"
-   |                       ^~~~ here)~");
-}
-
 TEST_CASE("the wrong kind of value") {
   CHECK(errors_of(R"~(ballast = []
 [service]
@@ -520,113 +331,19 @@ TEST_CASE("no service at all") {
         R"~(f.toml: no service is configured: add [service.NAME] with instances = ["HOST:PORT"])~");
 }
 
-TEST_CASE("a missing comma") {
-  CHECK(errors_of(R"~([service.a]
-instances = ["1.1.1.1:1" "1.1.1.1:2"]
-)~") ==
-        R"~(f.toml:2:26: missing array separator `,` after a value: should be `,`
-   |
- 2 | instances = ["1.1.1.1:1" "1.1.1.1:2"]
-   |                          ^ should be `,`
-  ...
- 2 | instances = ["1.1.1.1:1" "1.1.1.1:2"]
-   |             ^ array starts here)~");
-}
-
-TEST_CASE("a missing bracket") {
-  CHECK(
-      errors_of(R"~([service.a
-instances = ["1.1.1.1:1"]
-)~") ==
-      R"~(f.toml:1:1: an invalid key appeared: bare keys : non-empty strings composed only of [A-Za-z0-9_-].
-   |
- 1 | [service.a
-   | ^ is not a valid key)~");
-}
-
-TEST_CASE("a missing quote") {
-  CHECK(errors_of(R"~([service.a]
-instances = ["1.1.1.1:1]
-)~") ==
-        R"~(f.toml:2:14: value having invalid format appeared in an array: it is not a valid value.
-   |
- 2 | instances = ["1.1.1.1:1]
-   |              ^ it is not a valid value.
-  ...
- 2 | instances = ["1.1.1.1:1]
-   |             ^ array starts here)~");
-}
-
-TEST_CASE("a missing value") {
-  CHECK(errors_of(R"~([service.a]
-instances
-)~") ==
-        R"~(f.toml:2:10: missing key-value separator `=`: should be `=`
-   |
- 2 | instances
-   |          ^ should be `=`)~");
-}
-
-TEST_CASE("an address without quotes") {
-  CHECK(errors_of(R"~([service.a]
-instances = [127.0.0.1:8080]
-)~") ==
-        R"~(f.toml:2:19: missing array separator `,` after a value: should be `,`
-   |
- 2 | instances = [127.0.0.1:8080]
-   |                   ^ should be `,`
-  ...
- 2 | instances = [127.0.0.1:8080]
-   |             ^ array starts here)~");
-}
-
-TEST_CASE("one key twice") {
-  CHECK(errors_of(R"~([service.a]
-instances = ["1.1.1.1:1"]
-instances = ["1.1.1.1:2"]
-)~") ==
-        R"~(f.toml:3:13: value ("instances") already exists: remove one of them
-   |
- 3 | instances = ["1.1.1.1:2"]
-   |             ^~~~~~~~~~~~~ value defined twice
-  ...
- 2 | instances = ["1.1.1.1:1"]
-   |             ^~~~~~~~~~~~~ value already exists here)~");
-}
-
-TEST_CASE("one service twice") {
-  CHECK(errors_of(R"~([service.a]
-instances = ["1.1.1.1:1"]
-[service.a]
-instances = ["1.1.1.1:2"]
-)~") ==
-        R"~(f.toml:3:1: table ("service.a") already exists: remove one of them
-   |
- 3 | [service.a]
-   | ^~~~~~~~~~~ table defined twice
-  ...
- 1 | [service.a]
-   | ^~~~~~~~~~~ table already exists here)~");
-}
-
-TEST_CASE("a byte that is not UTF-8") {
-  CHECK(errors_of("# \xE9t\xE9\n") ==
-        "f.toml:1:3: this byte is not UTF-8: save the file as UTF-8\n   |\n 1 | # \xE9t\xE9\n"
-        "   |   ^ here");
-}
-
 TEST_CASE("more errors than anyone would read are counted") {
   std::string text = "[service.a]\ninstances = [";
   for (int i = 0; i < 2000; ++i)
     text += "1,";
-  const auto result = read(text + "]\n");
+  const auto result = read_text(text + "]\n");
   REQUIRE(result.errors.size() == tools::kMaxConfigErrors + 1);
   CHECK(result.errors.back().line == "f.toml: 1950 more errors: correct those above first");
 }
 
 TEST_CASE("more instances than the limit, of all services together") {
-  const auto result = read(many_instances(checker::kMaxInstances) +
-                           "[service.b]\ninstances = [\n  \"1.1.1.1:1\",\n  \"1.1.1.1:2\"\n]\n");
+  const auto result =
+      read_text(many_instances(checker::kMaxInstances) +
+                "[service.b]\ninstances = [\n  \"1.1.1.1:1\",\n  \"1.1.1.1:2\"\n]\n");
   REQUIRE(result.errors.size() == 1);
   CHECK(result.errors[0].text ==
         "f.toml:60006:3: more than 60000 instances are configured: the limit is for all services "
@@ -641,29 +358,7 @@ TEST_CASE("more services than the limit") {
   for (std::size_t i = 0; i <= checker::kMaxServices; ++i) {
     text += "[service.s" + std::to_string(i) + "]\ninstances = [\"1.1.1.1:1\"]\n";
   }
-  const auto result = read(text);
+  const auto result = read_text(text);
   REQUIRE(result.errors.size() == 1);
   CHECK(result.errors[0].line == "f.toml:8193:10: 4097 services are configured: the limit is 4096");
-}
-
-TEST_CASE("files that cannot be read") {
-  const Scratch scratch;
-  const std::string file = scratch.file();
-  CHECK(file_error(file) ==
-        file +
-            ": cannot be opened (No such file or directory): check the path and its permissions");
-  CHECK(file_error(scratch.directory()) ==
-        scratch.directory() + ": is a directory: give the configuration file itself");
-  std::ofstream(file) << "[service.a]\ninstances = []\n";
-  CHECK(file_error(file).starts_with(file + ":2:13: instances of service \"a\" is empty"));
-  if (geteuid() != 0) {  // root reads everything
-    chmod(file.c_str(), 0);
-    CHECK(file_error(file) ==
-          file + ": cannot be opened (Permission denied): check the path and its permissions");
-  }
-}
-
-TEST_CASE("a file that never ends is given up") {
-  CHECK(file_error("/dev/zero") ==
-        "/dev/zero: is larger than 64 MiB: split it over several namespaces");
 }
