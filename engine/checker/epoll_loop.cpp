@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "engine/checker/loop_backends.hpp"
+#include "engine/checker/stream_places.hpp"
 
 namespace ballast::checker {
 
@@ -44,7 +45,8 @@ class EpollLoop final : public Loop {
   [[nodiscard]] Backend backend() const noexcept override { return Backend::epoll; }
 
   StreamId open(const OpenRequest& request) override {
-    const StreamId id = claim();
+    const StreamId id = streams_.claim();
+    ++open_streams_;
     Stream& stream = streams_[id.index];
     stream.handler = request.handler;
     stream.user = request.user;
@@ -55,7 +57,7 @@ class EpollLoop final : public Loop {
   }
 
   void send(StreamId id, Payload payload) override {
-    Stream* stream = find(id);
+    Stream* stream = streams_.find(id);
     if (stream == nullptr) return;
     stream->payload = std::move(payload);
     stream->sent = 0;
@@ -63,7 +65,7 @@ class EpollLoop final : public Loop {
   }
 
   void close(StreamId id) override {
-    if (find(id) != nullptr) release(id.index);
+    if (streams_.find(id) != nullptr) release(id.index);
   }
 
   void watch(int fd, std::function<void()> ready) override {
@@ -124,30 +126,14 @@ class EpollLoop final : public Loop {
     int error;
   };
 
-  StreamId claim() {
-    std::uint32_t index = static_cast<std::uint32_t>(streams_.size());
-    if (free_.empty()) {
-      streams_.emplace_back();
-    } else {
-      index = free_.back();
-      free_.pop_back();
-    }
-    streams_[index].used = true;
-    ++open_streams_;
-    return {index, streams_[index].generation};
-  }
-
   void release(std::uint32_t index) {
-    Stream& stream = streams_[index];
-    if (stream.fd >= 0) {
-      closing_.push_back(stream.fd);  // what it still reports carries an old generation
+    const int fd = streams_[index].fd;
+    if (fd >= 0) {
+      closing_.push_back(fd);  // what it still reports carries an old generation
     } else {
       --open_streams_;
     }
-    const std::uint32_t generation = stream.generation + 1;
-    stream = Stream();
-    stream.generation = generation == 0 ? 1 : generation;
-    free_.push_back(index);
+    streams_.release(index);
   }
 
   void close_some() {
@@ -156,12 +142,6 @@ class EpollLoop final : public Loop {
       closing_.pop_front();
       --open_streams_;
     }
-  }
-
-  Stream* find(StreamId id) {
-    if (id.index >= streams_.size()) return nullptr;
-    Stream& stream = streams_[id.index];
-    return stream.used && stream.generation == id.generation ? &stream : nullptr;
   }
 
   int start(Stream& stream, StreamId id, const shm::Endpoint& peer) {
@@ -183,7 +163,7 @@ class EpollLoop final : public Loop {
   }
 
   void end(StreamId id, int error) {
-    Stream* stream = find(id);
+    Stream* stream = streams_.find(id);
     if (stream == nullptr) return;
     StreamHandler* handler = stream->handler;
     const std::uint64_t user = stream->user;
@@ -192,7 +172,7 @@ class EpollLoop final : public Loop {
   }
 
   void on_event(StreamId id, std::uint32_t events) {
-    Stream* stream = find(id);
+    Stream* stream = streams_.find(id);
     if (stream == nullptr) return;
     if (!stream->connected) {
       int error = 0;
@@ -202,7 +182,7 @@ class EpollLoop final : public Loop {
       stream->connected = true;
       write(*stream);
       stream->handler->on_connect(id, stream->user);
-      stream = find(id);
+      stream = streams_.find(id);
       if (stream == nullptr) return;
     }
     if ((events & EPOLLOUT) != 0) write(*stream);
@@ -226,7 +206,7 @@ class EpollLoop final : public Loop {
   }
 
   void read(StreamId id) {
-    while (Stream* stream = find(id)) {
+    while (Stream* stream = streams_.find(id)) {
       const ssize_t n = recv(stream->fd, buffer_.data(), buffer_.size(), 0);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
@@ -236,8 +216,7 @@ class EpollLoop final : public Loop {
   }
 
   int epoll_fd_;
-  std::deque<Stream> streams_;
-  std::vector<std::uint32_t> free_;
+  StreamPlaces<Stream> streams_;
   std::vector<Failure> failed_;
   std::deque<int> closing_;
   std::map<int, std::function<void()>> watched_;

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "engine/checker/loop_backends.hpp"
+#include "engine/checker/stream_places.hpp"
 #include "engine/checker/uring_ring.hpp"
 
 namespace ballast::checker {
@@ -63,7 +64,8 @@ class UringLoop final : public Loop {
     const socklen_t length = request.peer.to_sockaddr(address);
     if (length == 0 || length > sizeof(Address)) return refuse(EAFNOSUPPORT, request);
 
-    const StreamId id = claim();
+    const StreamId id = streams_.claim();
+    ++open_streams_;
     Stream& stream = streams_[id.index];
     stream.handler = request.handler;
     stream.user = request.user;
@@ -88,7 +90,7 @@ class UringLoop final : public Loop {
   }
 
   void send(StreamId id, Payload payload) override {
-    Stream* stream = find(id);
+    Stream* stream = streams_.find(id);
     if (stream == nullptr || stream->sending) return;
     stream->payload = std::move(payload);
     stream->sent = 0;
@@ -97,7 +99,7 @@ class UringLoop final : public Loop {
 
   void close(StreamId id) override {
     std::erase_if(refused_, [id](const Refused& one) { return one.id == id; });
-    if (Stream* stream = find(id)) wind_down(*stream, id);
+    if (Stream* stream = streams_.find(id)) wind_down(*stream, id);
   }
 
   void watch(int fd, std::function<void()> ready) override {
@@ -200,31 +202,9 @@ class UringLoop final : public Loop {
 
   // ---- streams
 
-  StreamId claim() {
-    std::uint32_t index = static_cast<std::uint32_t>(streams_.size());
-    if (free_.empty()) {
-      streams_.emplace_back();
-    } else {
-      index = free_.back();
-      free_.pop_back();
-    }
-    streams_[index].used = true;
-    ++open_streams_;
-    return {index, streams_[index].generation};
-  }
-
   void release(StreamId id) {
-    Stream& stream = streams_[id.index];
-    stream = Stream();
-    stream.generation = id.generation + 1 == 0 ? 1 : id.generation + 1;
-    free_.push_back(id.index);
+    streams_.release(id.index);
     --open_streams_;
-  }
-
-  Stream* find(StreamId id) {
-    if (id.index >= streams_.size()) return nullptr;
-    Stream& stream = streams_[id.index];
-    return stream.used && stream.generation == id.generation ? &stream : nullptr;
   }
 
   StreamId refuse(int error, const OpenRequest& request) {
@@ -410,8 +390,7 @@ class UringLoop final : public Loop {
   }
 
   UringRing ring_;
-  std::deque<Stream> streams_;
-  std::vector<std::uint32_t> free_;
+  StreamPlaces<Stream> streams_;
   std::deque<StreamId> closing_;
   bool busy_ = false;
   std::size_t completions_ = 0;  // in this window
