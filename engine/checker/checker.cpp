@@ -8,6 +8,7 @@
 #include <set>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "engine/checker/known_health.hpp"
 #include "engine/checker/publisher.hpp"
@@ -82,8 +83,12 @@ class Checker::Impl {
 
   shm::Status reload(const Settings& settings) {
     const std::uint64_t segment = publisher_->segment_id();
-    trust_before_checking(settings);
-    if (const auto applied = publisher_->apply(settings); !applied) return applied.error();
+    const std::vector<InstanceId> trusted_now = trust_before_checking(settings);
+    if (const auto applied = publisher_->apply(settings); !applied) {
+      for (const InstanceId id : trusted_now)
+        assume(id, Health::unknown);
+      return applied.error();
+    }
     if (publisher_->segment_id() != segment) {
       tell(Level::info, "segment_grown",
            {{"from", std::to_string(segment)}, {"to", std::to_string(publisher_->segment_id())}});
@@ -172,22 +177,31 @@ class Checker::Impl {
   }
 
   // An instance that is used without a check, and from now on needs one, must not drop out until
-  // that check: it counts as up until the check says otherwise.
-  void trust_before_checking(const Settings& settings) {
+  // that check: it counts as up until the check says otherwise. Returns whom that concerned.
+  std::vector<InstanceId> trust_before_checking(const Settings& settings) {
+    std::vector<InstanceId> trusted_now;
     for (const ServiceSettings& service : settings.services) {
       if (trusted(service.check)) continue;
       for (const InstanceSettings& instance : service.instances) {
         const auto found = ids_.find({service.name, instance.endpoint.to_words()});
         if (found == ids_.end()) continue;
         const InstanceId id = found->second;
-        Target& target = targets_.at(id);
+        const Target& target = targets_.at(id);
         if (target.health != Health::unknown || !trusted(target.check)) continue;
-        target.health = Health::up;
-        publisher_->set_health(target.slot, target.incarnation, Health::up, Reason::not_checked);
-        prober_.remove(id);
-        prober_.add(id, target.instance, target.check, Health::up);
+        assume(id, Health::up);
+        trusted_now.push_back(id);
       }
     }
+    return trusted_now;
+  }
+
+  // Sets an instance's health without a check's result.
+  void assume(InstanceId id, Health health) {
+    Target& target = targets_.at(id);
+    target.health = health;
+    publisher_->set_health(target.slot, target.incarnation, health, Reason::not_checked);
+    prober_.remove(id);
+    prober_.add(id, target.instance, target.check, health);
   }
 
   void publish(const Target& target) {

@@ -52,7 +52,8 @@ CheckResult judge_response(const CheckSettings& check, const HttpResponse& respo
 }
 
 std::string make_request(const InstanceSettings& instance, const CheckSettings& check) {
-  const std::string host = check.host.empty() ? instance.endpoint.to_text() : check.host;
+  const std::string written = instance.text.empty() ? instance.endpoint.to_text() : instance.text;
+  const std::string& host = check.host.empty() ? written : check.host;
   return "GET " + (check.path.empty() ? "/" : check.path) + " HTTP/1.1\r\nHost: " + host +
          "\r\nUser-Agent: ballast\r\nAccept: */*\r\n" +
          (check.keep_alive ? "" : "Connection: close\r\n") + "\r\n";

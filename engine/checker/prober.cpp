@@ -78,7 +78,9 @@ class Prober::Impl final : public StreamHandler {
     const auto found = index_of_.find(id);
     if (found == index_of_.end()) return false;
     Target& target = *targets_[found->second];
-    if (target.endpoint == instance.endpoint && *target.check == check) return true;
+    const bool same_request =
+        target.request == nullptr || *target.request == make_request(instance, check);
+    if (target.endpoint == instance.endpoint && *target.check == check && same_request) return true;
     drop_connections(target);
     target.phase = Phase::resting;
     configure(target, instance, check);

@@ -42,7 +42,7 @@ enum class FirstCheck : std::uint8_t {
 struct CheckSettings {
   CheckKind kind = CheckKind::http;
   std::string path = "/";          // HTTP request target
-  std::string host;                // Host header; empty: the instance's address
+  std::string host;                // Host header; empty: the instance's text
   std::uint16_t status_low = 200;  // accepted HTTP status range, inclusive
   std::uint16_t status_high = 399;
   bool keep_alive = true;  // HTTP: keep the connection, and watch it (the sentinel)

@@ -196,6 +196,19 @@ TEST_CASE("a reload that fails changes nothing") {
   bench.until([&] { return health_of(dir.path(), one) == Health::down; });
 }
 
+TEST_CASE("a reload that fails does not begin to trust what was never checked") {
+  const tests::TempDir dir;
+  const auto one = somewhere();
+  Bench bench(dir.path());
+  bench.take(settings_of({service_of("a", unchecked(), {one})}));
+  const auto before = published(dir.path(), one);
+  Settings wrong = settings_of({service_of("a", hourly(), {one})});
+  wrong.max_workers = 4000;
+  wrong.workers_group = "ballast-no-such-group";
+  REQUIRE_FALSE(bench.checker->reload(wrong));
+  CHECK(published(dir.path(), one) == before);
+}
+
 TEST_CASE("what grows keeps its health and its checks") {
   const tests::TempDir dir;
   const auto one = somewhere();

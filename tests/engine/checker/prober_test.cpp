@@ -375,6 +375,24 @@ TEST_CASE("an update moves the check to the new address and keeps the health") {
   });
 }
 
+TEST_CASE("an update that changes only how the address is written asks anew") {
+  on_each_backend([](Backend backend) {
+    const auto endpoint = tests::local_endpoint(tests::free_port());
+    TinyServer server(Behaviour::good, {endpoint});
+    Probing bench(backend);
+    bench.add(1, endpoint, hourly());
+    bench.until_checks(1, 1);
+    InstanceSettings instance{endpoint, endpoint.to_text(), 1};
+    CHECK(bench.prober->update(1, instance, hourly()));
+    CHECK(bench.prober->stats().kept == 1);  // nothing is new
+    instance.text = "localhost:" + std::to_string(endpoint.port);
+    CHECK(bench.prober->update(1, instance, hourly()));
+    CHECK(bench.prober->stats().kept == 0);
+    bench.until_checks(1, 2);
+    CHECK(bench.checks[1][1].passed());
+  });
+}
+
 TEST_CASE("200 instances die at once, and every one is seen") {
   on_each_backend([](Backend backend) {
     std::vector<shm::Endpoint> endpoints;
