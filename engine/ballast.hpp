@@ -75,13 +75,13 @@ class Pick {
   Pick() noexcept = default;
   Pick(Pick&& other) noexcept
       : handle_(std::exchange(other.handle_, nullptr)),
-        status_(other.status_),
+        status_(std::exchange(other.status_, Status::not_attached)),
         pick_(other.pick_) {}
   Pick& operator=(Pick&& other) noexcept {
     if (this != &other) {
       abandon();
       handle_ = std::exchange(other.handle_, nullptr);
-      status_ = other.status_;
+      status_ = std::exchange(other.status_, Status::not_attached);
       pick_ = other.pick_;
     }
     return *this;
@@ -136,15 +136,17 @@ class Service {
   // An instance for the key.
   [[nodiscard]] Pick pick(std::string_view key) noexcept { return pick_with(key, nullptr); }
 
-  // An instance for the key that is none of those tried before.
+  // An instance for the key that is none of those tried before (at most BALLAST_MAX_TRIED, else
+  // invalid_argument).
   [[nodiscard]] Pick retry(std::string_view key,
                            std::initializer_list<const Pick*> tried) noexcept {
     std::array<const ballast_pick_t*, BALLAST_MAX_TRIED> picks{};
     ballast_pick_options_t options = BALLAST_PICK_OPTIONS_INIT;
     options.tried = picks.data();
     for (const Pick* pick : tried) {
-      if (options.tried_count == picks.size()) break;
-      if (*pick) picks[options.tried_count++] = &pick->pick_;
+      if (!*pick) continue;
+      if (options.tried_count < picks.size()) picks[options.tried_count] = &pick->pick_;
+      ++options.tried_count;
     }
     return pick_with(key, &options);
   }

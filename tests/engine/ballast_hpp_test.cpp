@@ -43,6 +43,8 @@ TEST_CASE("a moved pick is reported once") {
   {
     Pick first = web.pick("a");
     const Pick second = std::move(first);
+    CHECK(second);
+    CHECK_FALSE(first);  // NOLINT(bugprone-use-after-move): says that it holds nothing
     CHECK(published.in_flight() == 1);
     first = web.pick("b");
     CHECK(published.in_flight() == 2);
@@ -63,6 +65,9 @@ TEST_CASE("a retry goes elsewhere") {
   const Pick third = web.retry("key", {&first, &second});
   CHECK_FALSE(third);
   CHECK(third.status() == Status::no_instance);
+  const Pick* const p = &first;
+  const Pick fourth = web.retry("key", {p, p, p, p, p, p, p, p, p, p, p, p, p, p, p, p, p});
+  CHECK(fourth.status() == Status::invalid_argument);
   CHECK(std::string(to_text(third.status())).find("no instance") == 0);
   sockaddr_storage address{};
   CHECK(second.sockaddr(address) > 0);
