@@ -1,7 +1,6 @@
 // Making the locator, and taking and leaving the lease.
 #include "shm/lease.hpp"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,6 +16,8 @@ namespace ballast::shm {
 
 namespace {
 
+constexpr int kMaxLocatorChanges = 16;  // while one acquire() looks at it
+
 std::string local_time(std::uint64_t ns) {
   const auto seconds = static_cast<std::time_t>(ns / 1'000'000'000U);
   std::tm parts{};
@@ -29,7 +30,7 @@ std::string local_time(std::uint64_t ns) {
 }
 
 Result<MappedFile> open_or_make(const std::string& path) {
-  for (int attempt = 0; attempt < 2; ++attempt) {
+  for (int attempt = 0; attempt < kMaxLocatorChanges; ++attempt) {
     auto file = MappedFile::open(path, MappedFile::Access::read_write, true);
     if (file || file.error().code != ENOENT) return file;
     auto made =
@@ -41,10 +42,19 @@ Result<MappedFile> open_or_make(const std::string& path) {
                              locator.preamble.magic = kLocatorMagic;
                              return Done{};
                            });
-    // Another checker may have been first: then open what it made.
-    if (made || made.error().code != EEXIST) return made;
+    // Another checker may have been first: then open what it made. ENOENT: it has the lease by now
+    // and has cleared away our half-made file.
+    if (made || (made.error().code != EEXIST && made.error().code != ENOENT)) return made;
   }
   return system_error(ENOENT, "open", path, "it disappears as soon as it is made");
+}
+
+Error held_by_another(const std::string& path, const Locator& locator) {
+  const auto pid = locator.holder_pid.load(std::memory_order_relaxed);
+  const auto since = locator.holder_since_ns.load(std::memory_order_relaxed);
+  return Error{ErrorKind::busy, 0, "take the lease of", path,
+               "ballastd with pid " + std::to_string(pid) + " has held it since " +
+                   local_time(since) + "; stop it, or take over with --handover"};
 }
 
 }  // namespace
@@ -56,45 +66,46 @@ Lease::Lease(std::string directory, MappedFile file, LockFile lock, Locator* loc
       locator_(locator) {}
 
 Result<Lease> Lease::acquire(const std::string& directory, Wait wait) {
-  if (const Status made = make_directory(directory); !made) return made.error();
   const std::string path = locator_path(directory);
-  auto file = open_or_make(path);
-  if (!file) return file.error();
-  // The boot may differ: the locator's lock and the term are good all the same.
-  auto locator = open_locator_writable(*file, BootCheck::skipped);
-  if (!locator) return locator.error();
-  auto lock = LockFile::open(path, /*writable=*/true);
-  if (!lock) return lock.error();
-  const Status locked = wait == Wait::yes ? lock->lock(0) : lock->try_lock(0);
-  if (!locked) {
-    if (locked.error().kind != ErrorKind::busy) return locked.error();
-    const auto pid = (*locator)->holder_pid.load(std::memory_order_relaxed);
-    const auto since = (*locator)->holder_since_ns.load(std::memory_order_relaxed);
-    return Error{ErrorKind::busy, 0, "take the lease of", path,
-                 "ballastd with pid " + std::to_string(pid) + " has held it since " +
-                     local_time(since) + "; stop it, or take over with --handover"};
+  for (int attempt = 0; attempt < kMaxLocatorChanges; ++attempt) {
+    if (const Status made = make_directory(directory); !made) return made.error();
+    if (auto file = open_or_make(path); !file) return file.error();
+    auto lock = LockFile::open(path, /*writable=*/true);
+    if (!lock && lock.error().code == ENOENT) continue;
+    if (!lock) return lock.error();
+    const Status locked = wait == Wait::yes ? lock->lock(0) : lock->try_lock(0);
+    if (!locked && locked.error().kind != ErrorKind::busy) return locked.error();
+    auto file = MappedFile::open(path, MappedFile::Access::read_write, true);
+    // What is locked must be what the name means, or two could hold the lease: the locator may have
+    // been removed and made again while this one waited or opened.
+    if (!lock->is_at(path)) continue;
+    if (!file) return file.error();
+    // The boot may differ: the locator's lock and the term are good all the same.
+    auto locator = open_locator_writable(*file, BootCheck::skipped);
+    if (!locator) return locator.error();
+    if (!locked) return held_by_another(path, **locator);
+    BALLAST_POINT("takeover.locked");
+    Lease lease(directory, std::move(*file), std::move(*lock), *locator);
+    lease.begin_term();
+    return lease;
   }
-  BALLAST_POINT("takeover.locked");
-  Lease lease(directory, std::move(*file), std::move(*lock), *locator);
-  struct stat info{};
-  if (::stat(path.c_str(), &info) != 0) return system_error(errno, "open", path);
-  lease.device_ = info.st_dev;
-  lease.inode_ = info.st_ino;
-  lease.since_ns_ = realtime_ns();
-  lease.term_ = lease.locator_->term.load(std::memory_order_relaxed) + 1;
+  return system_error(ENOENT, "open", path, "it is replaced as soon as it is made");
+}
+
+void Lease::begin_term() {
+  since_ns_ = realtime_ns();
+  term_ = locator_->term.load(std::memory_order_relaxed) + 1;
   // [mm:lease] the lock orders holders; release lets a reader of the term see who it belongs to.
-  lease.locator_->holder_pid.store(static_cast<std::uint64_t>(::getpid()),
-                                   std::memory_order_relaxed);
-  lease.locator_->holder_since_ns.store(lease.since_ns_, std::memory_order_relaxed);
-  lease.locator_->term.store(lease.term_, std::memory_order_release);  // [mm:lease]
+  locator_->holder_pid.store(static_cast<std::uint64_t>(::getpid()), std::memory_order_relaxed);
+  locator_->holder_since_ns.store(since_ns_, std::memory_order_relaxed);
+  locator_->term.store(term_, std::memory_order_release);  // [mm:lease]
   const auto boot = boot_id();
-  auto& preamble = lease.locator_->preamble;
+  auto& preamble = locator_->preamble;
   if (std::memcmp(preamble.boot_id, boot.data(), boot.size()) != 0) {
-    lease.locator_->active_segment.store(0, std::memory_order_relaxed);
+    locator_->active_segment.store(0, std::memory_order_relaxed);
     std::memcpy(preamble.boot_id, boot.data(), boot.size());
   }
   BALLAST_POINT("takeover.termed");
-  return lease;
 }
 
 Result<std::uint64_t> Lease::request_handover(const std::string& directory) {
@@ -137,9 +148,7 @@ void Lease::set_active_segment(std::uint64_t id) noexcept {
 }
 
 bool Lease::still_in_place() const {
-  struct stat info{};
-  return ::stat(locator_path(directory_).c_str(), &info) == 0 && info.st_dev == device_ &&
-         info.st_ino == inode_;
+  return lock_.is_at(locator_path(directory_));
 }
 
 void Lease::leave() noexcept {

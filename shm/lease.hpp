@@ -49,6 +49,7 @@ class Lease {
 
  private:
   Lease(std::string directory, MappedFile file, LockFile lock, Locator* locator);
+  void begin_term();
 
   std::string directory_;
   MappedFile file_;
@@ -56,8 +57,6 @@ class Lease {
   Locator* locator_;
   std::uint64_t term_ = 0;
   std::uint64_t since_ns_ = 0;
-  std::uint64_t device_ = 0;
-  std::uint64_t inode_ = 0;
 };
 
 }  // namespace ballast::shm

@@ -2,6 +2,7 @@
 #include "shm/ofd_lock.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -66,6 +67,13 @@ LockFile::Holder LockFile::holder(std::uint64_t byte) const noexcept {
   struct flock lock = one_byte(F_WRLCK, byte);
   if (::fcntl(fd_, F_OFD_GETLK, &lock) != 0) return Holder::unknown;
   return lock.l_type == F_UNLCK ? Holder::nobody : Holder::somebody;
+}
+
+bool LockFile::is_at(const std::string& path) const noexcept {
+  struct stat named{};
+  struct stat mine{};
+  if (::stat(path.c_str(), &named) != 0) return errno != ENOENT && errno != ENOTDIR;
+  return ::fstat(fd_, &mine) == 0 && named.st_dev == mine.st_dev && named.st_ino == mine.st_ino;
 }
 
 void LockFile::forget() noexcept {

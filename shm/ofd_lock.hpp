@@ -32,6 +32,10 @@ class LockFile {
   void unlock(std::uint64_t byte) const noexcept;
   // Whether another open file description holds the byte. Never blocks; needs no write permission.
   [[nodiscard]] Holder holder(std::uint64_t byte) const noexcept;
+  // Whether `path` names the very file that this locks. False when it names another or none; a path
+  // that cannot be looked at for any other reason (no memory, no permission) proves nothing, and
+  // gives true.
+  [[nodiscard]] bool is_at(const std::string& path) const noexcept;
   // In a forked child: closes this copy of the descriptor and leaves the parent's lock alone.
   void forget() noexcept;
 

@@ -5,10 +5,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <string>
+#include <thread>
 
 #include "shm/lease.hpp"
 #include "shm/paths.hpp"
@@ -137,6 +141,37 @@ TEST_CASE("only one can hold the lease, and the other is told who does") {
   const auto third = Lease::acquire(dir.path(), Lease::Wait::no);
   REQUIRE(third);
   CHECK(third->term() == 2);
+}
+
+TEST_CASE("who waited for a locator that was replaced does not get the lease by it") {
+  const ballast::tests::TempDir dir;
+  auto first = Lease::acquire(dir.path(), Lease::Wait::no);
+  REQUIRE(first);
+  std::uint64_t waited_term = 0;
+  std::atomic<bool> waited{false};
+  std::thread waiter([&] {
+    auto lease = Lease::acquire(dir.path(), Lease::Wait::yes);
+    if (lease && lease->still_in_place()) waited_term = lease->term();
+    waited.store(true);
+  });
+  const auto somebody_waits = [] {
+    std::ifstream locks("/proc/locks");
+    const std::string text{std::istreambuf_iterator<char>(locks), {}};
+    return text.find("-> OFDLCK") != std::string::npos;
+  };
+  // Not seeing it only makes the test weaker.
+  for (int look = 0; look < 20'000 && !somebody_waits(); ++look)
+    std::this_thread::yield();
+  std::filesystem::remove(locator_path(dir.path()));
+  auto other = Lease::acquire(dir.path(), Lease::Wait::no);
+  REQUIRE(other);
+  first->leave();
+  for (int look = 0; look < 20'000 && !somebody_waits() && !waited.load(); ++look)
+    std::this_thread::yield();
+  CHECK_FALSE(waited.load());
+  other->leave();
+  waiter.join();
+  CHECK(waited_term == other->term() + 1);
 }
 
 TEST_CASE("a holder notices that its directory was removed") {
