@@ -11,6 +11,7 @@
 #include <boost/interprocess/mapped_region.hpp>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 
 #include "shm/layout.hpp"
 
@@ -24,6 +25,8 @@ struct MappedFile::Region {
 
 namespace {
 
+constexpr int kMaxAllocateAttempts = 100;
+
 int native_error(const bip::interprocess_exception& e) {
   return e.get_native_error() != 0 ? e.get_native_error() : EIO;
 }
@@ -36,6 +39,13 @@ bip::mapped_region map_whole(const std::string& path, MappedFile::Access access,
 }
 
 }  // namespace
+
+int allocate(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept {
+  int code = EINTR;  // a signal interrupts tmpfs, which then takes back what it had allocated
+  for (int attempt = 0; code == EINTR && attempt < kMaxAllocateAttempts; ++attempt)
+    code = ::posix_fallocate(fd, static_cast<off_t>(offset), static_cast<off_t>(bytes));
+  return code;
+}
 
 MappedFile::MappedFile(std::string path, std::unique_ptr<Region> region) noexcept
     : path_(std::move(path)), region_(std::move(region)) {
@@ -70,15 +80,15 @@ Result<MappedFile> MappedFile::create(const std::string& path, std::uint64_t byt
                                       std::uint64_t allocate_bytes, unsigned mode,
                                       bool keep_existing,
                                       const std::function<Status(std::span<std::byte>)>& fill) {
-  const std::string temporary = path + ".new." + std::to_string(::getpid());
-  ::unlink(temporary.c_str());
-  const int fd = ::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  // Not the pid: two containers that share a directory may both be process 1.
+  std::string temporary = path + ".new.XXXXXX";
+  const int fd = ::mkostemp(temporary.data(), O_CLOEXEC);
   if (fd < 0) return system_error(errno, "create", temporary);
   const auto fail = [&](Error error) {
     ::unlink(temporary.c_str());
     return error;
   };
-  int code = ::posix_fallocate(fd, 0, static_cast<off_t>(allocate_bytes));
+  int code = allocate(fd, 0, allocate_bytes);
   if (code == 0 && ::ftruncate(fd, static_cast<off_t>(bytes)) != 0) code = errno;
   if (code == 0 && ::fchmod(fd, mode) != 0) code = errno;
   ::close(fd);

@@ -16,6 +16,9 @@
 
 namespace ballast::shm {
 
+// posix_fallocate(3), again when a signal interrupts it. Returns 0 or an errno.
+[[nodiscard]] int allocate(int fd, std::uint64_t offset, std::uint64_t bytes) noexcept;
+
 class MappedFile {
  public:
   enum class Access { read_only, read_write };

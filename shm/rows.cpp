@@ -29,8 +29,8 @@ void describe_owner(RowRecord& record) {
 Status allocate_row(const WorkersWriter& workers, const std::string& path, std::uint64_t index) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0) return system_error(errno, "open", path);
-  const auto offset = static_cast<off_t>(workers.rows_offset + index * workers.row_stride);
-  const int code = ::posix_fallocate(fd, offset, static_cast<off_t>(workers.row_stride));
+  const int code =
+      allocate(fd, workers.rows_offset + index * workers.row_stride, workers.row_stride);
   ::close(fd);
   if (code != 0) {
     return system_error(code, "allocate a row in", path,
