@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "shm/host.hpp"
@@ -109,9 +110,12 @@ void Row::forget() noexcept {
   lock_.forget();
 }
 
-Reaped reap_dead_rows(const WorkersWriter& workers, const LockFile& lock) {
+Reaped reap_dead_rows(const WorkersWriter& workers, const LockFile& lock, std::uint64_t first,
+                      std::uint64_t count) {
   Reaped reaped;
-  for (std::uint64_t i = 0; i < workers.directory.size(); ++i) {
+  const std::uint64_t rows = workers.directory.size();
+  const std::uint64_t end = first < rows ? first + std::min(count, rows - first) : first;
+  for (std::uint64_t i = first; i < end; ++i) {
     RowRecord& record = workers.directory[i];
     const auto is_live = [&record] {
       // [mm:row-claim] pairs with the stores of take() and reap().

@@ -56,9 +56,12 @@ struct Reaped {
   std::uint64_t abandoned = 0;  // requests that the dead had in flight
 };
 
-// Frees every live row whose lock nobody holds. Any process that may write the workers file can
-// call it; two at once are kept apart by the row's lock.
-Reaped reap_dead_rows(const WorkersWriter& workers, const LockFile& lock);
+// Frees every live row whose lock nobody holds, of `count` rows from `first` on. Any process that
+// may write the workers file can call it; two at once are kept apart by the row's lock. Asks the
+// kernel once for each live row, and each time it walks all locks of the file: 0.2 ms for 256
+// living owners, but 100 ms for 4096.
+Reaped reap_dead_rows(const WorkersWriter& workers, const LockFile& lock, std::uint64_t first = 0,
+                      std::uint64_t count = kMaxRows);
 
 enum class Owner { none, alive, dead, unknown };
 // Who owns a row: `dead` when it is live but unlocked, `unknown` when locks mean nothing (a copy).

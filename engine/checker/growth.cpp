@@ -120,24 +120,27 @@ void recompute_carried(const shm::CheckerSegment& old, const shm::CheckerSegment
   });
 }
 
-bool drain(const DrainingSegment& old, const shm::CheckerSegment& active) {
-  static_cast<void>(shm::reap_dead_rows(old.segment.workers, old.lock));
+bool drain(const DrainingSegment& old, const shm::CheckerSegment& active, std::uint64_t first,
+           std::uint64_t count, bool carry) {
+  static_cast<void>(shm::reap_dead_rows(old.segment.workers, old.lock, first, count));
   bool empty = true;
   for (const shm::RowRecord& row : old.segment.workers.directory) {
     // [mm:row-claim] pairs with the release store that frees a row: its counts are final then.
     const auto claim = shm::unpack_identity(row.claim.load(std::memory_order_acquire));
     if (claim.phase == shm::Phase::live) empty = false;
   }
-  recompute_carried(old.segment, active);
+  if (empty || carry) recompute_carried(old.segment, active);
   return empty;
 }
 
 void cut_off(const DrainingSegment& old, const shm::CheckerSegment& active) {
-  static_cast<void>(drain(old, active));
+  static_cast<void>(drain(old, active, 0, shm::kMaxRows, /*carry=*/true));
   for_each_carried(old.segment, active, [&](std::size_t slot) {
-    const std::int64_t held = shm::sum_rows(old.segment.workers, slot).in_flight();
-    if (held == 0) return;
+    // From the totals that drain() has just stored, not from a second look at the rows: their
+    // owners count on, and what they count between two looks would stay in flight for ever.
     shm::Totals totals = shm::read_record(active.table.carried[slot]);
+    const std::int64_t held = totals.in_flight();
+    if (held == 0) return;
     totals.values[shm::kAbandoned] += static_cast<std::uint64_t>(held);
     shm::store_record(active.table.carried[slot], totals);
   });

@@ -2,7 +2,7 @@
 // and generation, before the locator names it; then the old roots are marked superseded, at which
 // workers re-attach by themselves. A worker that holds picks reports them in the old segment first,
 // so the old rows are drained: until the last one is left, the new table's carried counters are
-// computed again from the frozen old table and the old rows at every tick, which may be killed and
+// computed again from the frozen old table and the old rows, tick by tick, which may be killed and
 // repeated freely.
 #pragma once
 
@@ -36,9 +36,11 @@ void supersede_segment(const shm::CheckerSegment& old, std::uint64_t by);
 // same.
 void recompute_carried(const shm::CheckerSegment& old, const shm::CheckerSegment& active);
 
-// Reaps the dead in the old segment and brings the carried counters up to date. True when no worker
-// is left in it.
-bool drain(const DrainingSegment& old, const shm::CheckerSegment& active);
+// Reaps the dead among `count` rows of the old segment from `first` on, and with `carry`, or when
+// no worker is left in it, brings the carried counters up to date: a pass over all its rows. True
+// when no worker is left.
+bool drain(const DrainingSegment& old, const shm::CheckerSegment& active, std::uint64_t first,
+           std::uint64_t count, bool carry);
 
 // Ends the draining with workers still in it: what they hold counts as abandoned.
 void cut_off(const DrainingSegment& old, const shm::CheckerSegment& active);

@@ -24,6 +24,9 @@ namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;  // the only writer reads its own words
 constexpr std::uint64_t kSlowTicks = 10;              // what need not be looked at at every tick
+constexpr std::uint64_t kReapedPerTick = 256;         // rows looked at; see shm::reap_dead_rows
+// Counter records that every tick may add up, some milliseconds; more wait for the slow ones.
+constexpr std::uint64_t kCarriedPerTick = std::uint64_t{1} << 16;
 
 shm::Result<shm::FileModes> modes_for(const Settings& settings) {
   shm::FileModes modes;
@@ -290,10 +293,22 @@ TickReport Publisher::tick() {
   header.heartbeat_ns.store(shm::realtime_ns(), kRelaxed);
   // [mm:heartbeat] pairs with nothing: readers only compare two looks.
   header.heartbeat.store(header.heartbeat.load(kRelaxed) + 1, kRelaxed);
-  const shm::Reaped reaped = shm::reap_dead_rows(s.segment.workers, s.lock);
+  // Which rows are looked at this time: each has its turn within kMaxRows / kReapedPerTick ticks.
+  const auto turn = [&](const shm::CheckerSegment& segment) {
+    const std::uint64_t turns =
+        (segment.workers.directory.size() + kReapedPerTick - 1) / kReapedPerTick;
+    return turns == 0 ? 0 : s.ticks % turns * kReapedPerTick;
+  };
+  const bool slow = s.ticks % kSlowTicks == 0;
+  const shm::Reaped reaped =
+      shm::reap_dead_rows(s.segment.workers, s.lock, turn(s.segment), kReapedPerTick);
   report.reaped_rows = reaped.rows;
   report.abandoned = reaped.abandoned;
-  if (s.previous && drain(*s.previous, s.segment)) {
+  const auto is_small = [](const shm::CheckerSegment& segment) {
+    return segment.table.instances.size() * segment.workers.directory.size() <= kCarriedPerTick;
+  };
+  if (s.previous && drain(*s.previous, s.segment, turn(s.previous->segment), kReapedPerTick,
+                          slow || is_small(s.previous->segment))) {
     const std::uint64_t id = s.previous->segment.id;
     header.previous_segment.store(0, kRelaxed);
     BALLAST_POINT("growth.drained");
@@ -302,7 +317,8 @@ TickReport Publisher::tick() {
     report.drained_previous = true;
   }
   report.handover_requested = s.lease.handover_requested();
-  if (s.ticks++ % kSlowTicks == 0) {
+  ++s.ticks;
+  if (slow) {
     report.freed_slots = s.free_cooled_slots();
     report.directory_gone = !s.lease.still_in_place();
     // The last act: workers that have these files mapped look for the new ones by name, and go on
