@@ -121,7 +121,6 @@ shm::Result<Publisher> Publisher::open(shm::Lease lease, const Settings& setting
     }
     shm::remove_segment(directory, id);
   }
-  if (active == 0) state->lease.set_active_segment(state->segment.id);
   BALLAST_POINT("takeover.adopted");
   return Publisher(std::move(state));
 }
@@ -148,6 +147,9 @@ shm::Status Publisher::apply(const Settings& settings) {
   const bool rows_fit = settings.max_workers <= s.segment.workers.directory.size();
   if (!plan || !rows_fit) return s.grow(settings);
   carry_out(*plan, settings, s.segment.table, s.segment.workers);
+  // Only now is a first segment named: workers that still pick from the files of a directory that
+  // was removed would find no service in an empty one.
+  if (s.lease.active_segment() != s.segment.id) s.lease.set_active_segment(s.segment.id);
   s.remember(settings, *plan);
   return shm::Done{};
 }

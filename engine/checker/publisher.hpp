@@ -45,7 +45,8 @@ inline constexpr std::uint64_t kCoolDownNs = 10'000'000'000U;
 class Publisher {
  public:
   // Goes on from the directory's active segment, or makes the first one, sized for `settings`.
-  // Nothing of the settings is published yet: call `apply`.
+  // Nothing of the settings is published yet, and a first segment is not named either: call
+  // `apply`.
   static shm::Result<Publisher> open(shm::Lease lease, const Settings& settings);
 
   Publisher(Publisher&&) noexcept;
