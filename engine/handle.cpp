@@ -238,6 +238,12 @@ ballast_status_t Handle::refresh(Service& service) {
     // Looked at again behind root: another tenant of this record would have moved root first.
     if (!is_live(*record) || !has_name(*record, service.name)) continue;
     if (shm::is_superseded(entered) && note_superseded()) continue;
+    if (frozen_ && !shm::is_superseded(entered)) {
+      // Published again where it was: its directory had only been away.
+      frozen_ = false;
+      segment_warning_.clear();
+      forget_generations();
+    }
     const bool readable = read_generation(segment_->table, *record, entered, service.view);
     if (!shm::unchanged(record->root, entered)) continue;
     if (!readable || service.index >= segment_->workers.tickets.size()) {

@@ -136,10 +136,12 @@ void Publisher::State::start_draining(std::uint64_t id) {
 
 shm::Status Publisher::apply(const Settings& settings) {
   State& s = *state_;
-  // A generation that a damaged table or a crash left unusable is built again.
+  // A generation that a damaged table or a crash left unusable is built again, and so is one that
+  // was marked superseded by a checker whose directory was gone, and has come back.
   for (std::size_t i = 0; i < s.segment.table.services.size(); ++i) {
-    if (!engine::is_whole(s.segment.table, i)) {
-      s.segment.table.services[i].settings_hash.store(0, kRelaxed);
+    shm::ServiceRecord& record = s.segment.table.services[i];
+    if (shm::is_superseded(record.root.load(kRelaxed)) || !engine::is_whole(s.segment.table, i)) {
+      record.settings_hash.store(0, kRelaxed);
     }
   }
   auto plan = make_plan(s.segment.table, settings);

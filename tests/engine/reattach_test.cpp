@@ -155,6 +155,34 @@ TEST_CASE(
   CHECK(shm::sum_rows(second->segment().workers, old.slot).in_flight() == 0);
 }
 
+TEST_CASE("when the directory was only away, its segment serves again, and in order") {
+  Published published(settings_of({service_of("web", Strategy::maglev, 5)}));
+  const Attached a(published.directory());
+  ballast_pick_t pick = BALLAST_PICK_INIT;
+  REQUIRE(a.pick("key", pick) == BALLAST_OK);
+  REQUIRE(ballast_report(a.handle, &pick, BALLAST_SUCCESS, 1) == BALLAST_OK);
+  const std::string locator = shm::locator_path(published.directory());
+  REQUIRE(std::rename(locator.c_str(), (locator + ".away").c_str()) == 0);
+  bool gone = false;
+  for (int tick = 0; tick < 20 && !gone; ++tick)
+    gone = published.publisher().tick().directory_gone;
+  REQUIRE(gone);
+  REQUIRE(a.pick("key", pick) == BALLAST_OK);
+  REQUIRE(ballast_report(a.handle, &pick, BALLAST_SUCCESS, 1) == BALLAST_OK);
+  CHECK(a.info().superseded == 1);
+  REQUIRE(std::rename((locator + ".away").c_str(), locator.c_str()) == 0);
+  published.publisher().leave();
+  auto lease = shm::Lease::acquire(published.directory(), shm::Lease::Wait::no);
+  REQUIRE(lease);
+  auto second = checker::Publisher::open(std::move(*lease), published.settings());
+  REQUIRE(second);
+  REQUIRE(second->apply(published.settings()));
+  REQUIRE(a.pick("key", pick) == BALLAST_OK);
+  REQUIRE(ballast_report(a.handle, &pick, BALLAST_SUCCESS, 1) == BALLAST_OK);
+  CHECK(a.info().superseded == 0);
+  CHECK(ballast_warning(a.handle) == nullptr);
+}
+
 TEST_CASE("a service added together with the growth is found") {
   Published published(settings_of({service_of("web", Strategy::maglev, 5)}));
   const Attached a(published.directory());
