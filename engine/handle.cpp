@@ -118,6 +118,7 @@ shm::Status Handle::enter_active_segment() {
 }
 
 void Handle::adopt(shm::WorkerSegment segment) {
+  forget_generations();  // first: they point into what goes now, and try_claim() may throw
   segment_.emplace(std::move(segment));
   segment_id_ = segment_->id;
   instances_ = segment_->table.instances.data();
@@ -126,7 +127,6 @@ void Handle::adopt(shm::WorkerSegment segment) {
   for (Service& service : services_)
     service.tickets.drop();
   try_claim();
-  forget_generations();
 }
 
 // Keeps the segment that is being left if picks are in flight in it, else gives its row back.
