@@ -51,7 +51,10 @@ bool publish_placement(const shm::TableWriter& table, std::size_t service,
   const Offsets offsets = plan(placement);
   const std::uint64_t region = record.arena_offset.load(std::memory_order_relaxed);
   const std::uint64_t half = record.half_bytes.load(std::memory_order_relaxed);
-  if (offsets.end > half || (half != 0 && table.array<std::byte>(region, 2 * half).empty())) {
+  // An empty generation needs no region: it can be published whatever the record says.
+  if (offsets.end > half ||
+      (offsets.end != 0 &&
+       (half > table.arena_bytes / 2 || table.array<std::byte>(region, 2 * half).empty()))) {
     return false;
   }
   shm::publish(record.root, [&](unsigned buffer) {

@@ -67,11 +67,18 @@ Inventory take_inventory(const shm::TableWriter& table) {
   for (std::size_t i = 0; i < table.instances.size(); ++i) {
     const shm::InstanceRecord& record = table.instances[i];
     const auto slot = static_cast<std::uint16_t>(i);
-    if (identity_of(record.identity).phase == Phase::free) {
+    const Phase phase = identity_of(record.identity).phase;
+    if (phase == Phase::free) {
       inventory.free_slots.push_back(slot);
+      continue;
+    }
+    const EndpointKey key{record.service.load(kRelaxed), endpoint_words(record)};
+    // A record that changed its service may have a slot with this address cooling and another one
+    // live: the live one is the tenant.
+    if (phase == Phase::live) {
+      inventory.instances.insert_or_assign(key, slot);
     } else {
-      inventory.instances.insert_or_assign(
-          EndpointKey{record.service.load(kRelaxed), endpoint_words(record)}, slot);
+      inventory.instances.emplace(key, slot);
     }
   }
   return inventory;
@@ -169,7 +176,10 @@ shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& setti
       const std::uint64_t needed = engine::buffer_bytes(p.placement);
       p.arena_offset = record.arena_offset.load(kRelaxed);
       p.half_bytes = p.is_new ? 0 : record.half_bytes.load(kRelaxed);
-      if (p.half_bytes < needed) {
+      // A damaged record may name a region that the arena does not have.
+      const bool usable = p.half_bytes <= table.arena_bytes / 2 &&
+                          !table.array<std::byte>(p.arena_offset, 2 * p.half_bytes).empty();
+      if (p.half_bytes < needed || !usable) {
         p.half_bytes = roomy(needed);
         const auto region = space.take(2 * p.half_bytes);
         if (!region) return full("bytes of lookup tables", table.arena_bytes);
@@ -200,15 +210,20 @@ void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, con
     }
     record.admitted_ns.store(now, kRelaxed);
     record.changed_ns.store(now, kRelaxed);
-    // The rows' counters belong to the slot and go on; this tenant's totals start from zero.
+    // The rows' counters belong to the slot and go on; this tenant's totals start from zero. A
+    // request that a worker, stopped in mid-pick all through the cool-down, has started since then
+    // goes on too: without its start its end would leave less than nothing in flight for ever.
     shm::Totals baseline;
     baseline -= shm::sum_rows(workers, i.slot);
+    baseline.values[shm::kStarted] = baseline.finished();
     shm::store_record(table.carried[i.slot], baseline);
   }
   record.weight.store(instance.weight, kRelaxed);
   const shm::State was = shm::unpack(table.states[i.slot].load(kRelaxed));
-  const shm::Health health = i.is_new ? shm::Health::unknown : was.health;
-  const shm::Reason reason = i.is_new ? shm::Reason::not_checked : was.reason;
+  // Nobody checked it while its slot cooled, which requests in flight can make long.
+  const bool forgotten = i.is_new || identity_of(record.identity).phase == Phase::cooling;
+  const shm::Health health = forgotten ? shm::Health::unknown : was.health;
+  const shm::Reason reason = forgotten ? shm::Reason::not_checked : was.reason;
   const std::uint64_t word =
       state_word(i.incarnation, instance.weight, health, reason, service.check);
   if (table.states[i.slot].load(kRelaxed) != word) shm::put(table.states[i.slot], word);

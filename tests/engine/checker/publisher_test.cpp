@@ -291,3 +291,111 @@ TEST_CASE("a generation that was damaged is built again on adoption") {
   CHECK(engine::is_whole(second.segment().table, 0));
   CHECK(second.segment().table.services[0].root.load() == 2);
 }
+
+TEST_CASE("a damaged record whose region is not in the arena gets another one") {
+  const tests::TempDir dir;
+  const Settings settings = settings_of({service_of("a", 0, 3)});
+  Publisher publisher = open_publisher(dir.path(), settings);
+  REQUIRE(publisher.apply(settings));
+  const auto& record = publisher.segment().table.services[0];
+  publisher.segment().table.services[0].half_bytes.store(std::uint64_t{1} << 62);
+  const Settings more = settings_of({service_of("a", 0, 4)});
+  REQUIRE(publisher.apply(more));
+  CHECK(record.root.load() == 2);
+  CHECK(engine::is_whole(publisher.segment().table, 0));
+  CHECK(slots_in_use(publisher, 0).size() == 4);
+}
+
+TEST_CASE("a first segment is named only when the settings are published in it") {
+  const tests::TempDir dir;
+  const Settings settings = settings_of({service_of("a", 0, 3)});
+  Publisher publisher = open_publisher(dir.path(), settings);
+  const auto file = shm::MappedFile::open(shm::locator_path(dir.path()),
+                                          shm::MappedFile::Access::read_only, true);
+  REQUIRE(file);
+  const auto locator = shm::open_locator(*file, shm::BootCheck::required);
+  REQUIRE(locator);
+  CHECK((*locator)->active_segment.load() == 0);
+  REQUIRE(publisher.apply(settings));
+  CHECK((*locator)->active_segment.load() == publisher.segment_id());
+}
+
+TEST_CASE("an instance that comes back while its slot cools is not believed to be as it was") {
+  const tests::TempDir dir;
+  const Settings both = settings_of({service_of("a", 0, 2)});
+  Publisher publisher = open_publisher(dir.path(), both);
+  REQUIRE(publisher.apply(both));
+  REQUIRE(publisher.set_health(0, 1, shm::Health::up, shm::Reason::passed));
+  REQUIRE(publisher.set_health(1, 1, shm::Health::up, shm::Reason::passed));
+  REQUIRE(publisher.apply(settings_of({service_of("a", 1, 1)})));
+  REQUIRE(publisher.apply(both));
+  const auto state = [&](std::size_t slot) {
+    return shm::unpack(publisher.segment().table.states[slot].load());
+  };
+  CHECK(state(0).health == shm::Health::unknown);
+  CHECK_FALSE(state(0).usable);
+  CHECK(state(1).health == shm::Health::up);
+}
+
+TEST_CASE(
+    "a live slot is found before one of an earlier service that cools with the same address") {
+  const tests::TempDir dir;
+  Settings wide = settings_of({service_of("a", 100, 3)});
+  const auto more = service_of("a", 0, 3).instances;
+  wide.services[0].instances.insert(wide.services[0].instances.end(), more.begin(), more.end());
+  Publisher publisher = open_publisher(dir.path(), wide);
+  REQUIRE(publisher.apply(wide));
+  REQUIRE(publisher.apply(settings_of({service_of("a", 0, 3)})));
+  const auto& table = publisher.segment().table;
+  for (std::size_t slot = 0; slot < 3; ++slot)
+    table.instances[slot].cooling_since_ns.store(1);
+  for (int i = 0; i < 10; ++i)
+    publisher.tick();
+  REQUIRE(publisher.apply(settings_of({})));
+  // Its record, and slots below those that still cool with these addresses.
+  const Settings renamed = settings_of({service_of("b", 0, 3)});
+  REQUIRE(publisher.apply(renamed));
+  REQUIRE(slots_in_use(publisher, 0) == std::set<std::uint16_t>{0, 1, 2});
+  const std::uint64_t root = table.services[0].root.load();
+  REQUIRE(publisher.apply(renamed));
+  CHECK(slots_in_use(publisher, 0) == std::set<std::uint16_t>{0, 1, 2});
+  CHECK(table.services[0].root.load() == root);
+}
+
+TEST_CASE("a request that a stopped worker starts on a slot while it is free is not lost") {
+  const tests::TempDir dir;
+  Publisher publisher = open_publisher(dir.path(), settings_of({service_of("a", 0, 2)}));
+  REQUIRE(publisher.apply(settings_of({service_of("a", 0, 2)})));
+  const auto& segment = publisher.segment();
+  auto row = shm::Row::claim(segment.workers, segment.workers_file.path());
+  REQUIRE(row);
+  shm::count_started(row->counters()[2].values[shm::kStarted]);
+  REQUIRE(publisher.apply(settings_of({service_of("a", 0, 3)})));
+  const auto in_flight = [&] {
+    shm::Totals totals = shm::read_record(segment.table.carried[2]);
+    totals += shm::sum_rows(segment.workers, 2);
+    return totals.in_flight();
+  };
+  CHECK(in_flight() == 1);
+  shm::count_outcome(row->counters()[2].values[shm::kSuccess]);
+  CHECK(in_flight() == 0);
+}
+
+TEST_CASE("a segment cut off by a second growth leaves nothing in flight behind") {
+  const tests::TempDir dir;
+  Settings settings = settings_of({service_of("a", 0, 3)});
+  Publisher publisher = open_publisher(dir.path(), settings);
+  REQUIRE(publisher.apply(settings));
+  auto worker = shm::WorkerSegment::open(dir.path(), publisher.segment_id());
+  REQUIRE(worker);
+  auto row = shm::Row::claim(worker->workers, worker->workers_file.path());
+  REQUIRE(row);
+  shm::count_started(row->counters()[1].values[shm::kStarted]);
+  for (int growth = 0; growth < 2; ++growth) {
+    ++settings.max_workers;
+    REQUIRE(publisher.apply(settings));
+  }
+  const auto totals = shm::read_record(publisher.segment().table.carried[1]);
+  CHECK(totals.in_flight() == 0);
+  CHECK(totals.values[shm::kAbandoned] == 1);
+}
