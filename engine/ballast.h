@@ -181,8 +181,8 @@ BALLAST_API ballast_status_t ballast_find_service(ballast_t* handle, const char*
  * flight until it is reported; on anything else it holds nothing to report. Never blocks,
  * allocates, locks, calls the system or reads a clock, except in the first pick after the table
  * moved to new files, after fork(), or while a row or the new files cannot be had (then every
- * 1024th pick tries again). BALLAST_OK, _NO_INSTANCE, _SERVICE_UNKNOWN, _STALE, _NOT_ATTACHED,
- * _INVALID_ARGUMENT, _CORRUPT or _SYSTEM_ERROR. */
+ * 1024th pick tries again, or the first after two seconds). BALLAST_OK, _NO_INSTANCE,
+ * _SERVICE_UNKNOWN, _STALE, _NOT_ATTACHED, _INVALID_ARGUMENT, _CORRUPT or _SYSTEM_ERROR. */
 BALLAST_API ballast_status_t ballast_pick(ballast_t* handle, ballast_service_t service,
                                           const void* key, size_t length,
                                           const ballast_pick_options_t* options,

@@ -2,6 +2,7 @@
 #include "engine/handle.hpp"
 
 #include <array>
+#include <ctime>
 #include <mutex>
 #include <new>
 
@@ -152,7 +153,7 @@ void Handle::set_row(std::optional<shm::Row> row) noexcept {
 
 // Picks without a row work but are counted nowhere.
 void Handle::try_claim() {
-  retry_in_ = kRetryEveryPicks;
+  wait_to_retry();
   auto row = shm::Row::claim(segment_->workers, segment_->workers_file.path());
   if (row) {
     set_row(std::move(*row));
@@ -168,6 +169,22 @@ void Handle::forget_generations() noexcept {
     service.view.poison();
 }
 
+namespace {
+
+// No system call: the C library reads it from memory.
+std::int64_t coarse_seconds() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return now.tv_sec;
+}
+
+}  // namespace
+
+void Handle::wait_to_retry() noexcept {
+  retry_in_ = kRetryEveryPicks;
+  retry_at_s_ = coarse_seconds() + kRetryAfterSeconds;
+}
+
 // What a handle that is not in order does about it, now and then.
 void Handle::attend() {
   if (forked_) {
@@ -179,11 +196,11 @@ void Handle::attend() {
     return;
   }
   if (counters_ != nullptr && !frozen_) return;
-  if (retry_in_ > 0) {
+  if (retry_in_ > 0 && coarse_seconds() < retry_at_s_) {
     --retry_in_;
     return;
   }
-  retry_in_ = kRetryEveryPicks;
+  wait_to_retry();
   if (frozen_) {
     if (const shm::Status moved = enter_active_segment(); !moved)
       segment_warning_ = "picking from a superseded table: " + moved.error().to_text();
@@ -199,7 +216,7 @@ bool Handle::note_superseded() {
   if (frozen_) return false;
   if (const shm::Status moved = enter_active_segment(); !moved) {
     frozen_ = true;
-    retry_in_ = kRetryEveryPicks;
+    wait_to_retry();
     segment_warning_ = "picking from a superseded table: " + moved.error().to_text();
     forget_generations();  // so that all services go the long way, which tries again
     return false;

@@ -29,8 +29,11 @@ namespace ballast::engine {
 
 // How often a pick whose generation was replaced under it starts again.
 inline constexpr unsigned kMaxRefreshes = 64;
-// While something is wrong that a later try may mend, every so many picks try.
+// While something is wrong that a later try may mend, every so many picks try, and the first after
+// so long: a worker with a request a second must not stay on a replaced table for a quarter of an
+// hour.
 inline constexpr std::uint32_t kRetryEveryPicks = 1024;
+inline constexpr std::int64_t kRetryAfterSeconds = 2;  // coarse: one less at times
 // Replaced segments with picks in flight that a handle keeps; the oldest then counts as abandoned.
 inline constexpr std::size_t kMaxRetired = 8;
 inline constexpr std::size_t kMaxServicesPerHandle = shm::kMaxServices;
@@ -84,6 +87,7 @@ class Handle {
   void set_row(std::optional<shm::Row> row) noexcept;
   void forget_generations() noexcept;
   void attend();
+  void wait_to_retry() noexcept;
   ballast_status_t refresh(Service& service);
   [[nodiscard]] const shm::ServiceRecord* locate(Service& service) const;
   bool note_superseded();
@@ -148,9 +152,11 @@ class Handle {
 
   std::optional<shm::Row> row_;
   std::vector<std::unique_ptr<Retired>> retired_;
-  bool frozen_ = false;         // superseded, and the new segment cannot be opened yet
-  bool forked_ = false;         // in a child that has not picked yet
-  std::uint32_t retry_in_ = 0;  // picks until the next try, while frozen or without a row
+  bool frozen_ = false;  // superseded, and the new segment cannot be opened yet
+  bool forked_ = false;  // in a child that has not picked yet
+  // Until the next try, while frozen or without a row: picks, and CLOCK_MONOTONIC_COARSE.
+  std::uint32_t retry_in_ = 0;
+  std::int64_t retry_at_s_ = 0;
   std::string row_warning_;
   std::string segment_warning_;
 };
