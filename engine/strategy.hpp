@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string_view>
 
 namespace ballast::engine {
 
@@ -25,9 +24,10 @@ enum class Strategy : std::uint8_t {
   return "unknown";
 }
 
-[[nodiscard]] constexpr std::optional<Strategy> parse_strategy(std::string_view text) noexcept {
+// What a number in a table stands for; nothing for one that a checker of this build never stores.
+[[nodiscard]] constexpr std::optional<Strategy> strategy_of(std::uint64_t number) noexcept {
   for (const Strategy s : {Strategy::maglev, Strategy::ketama, Strategy::round_robin}) {
-    if (text == to_text(s)) return s;
+    if (number == static_cast<std::uint64_t>(s)) return s;
   }
   return std::nullopt;
 }

@@ -210,6 +210,11 @@ TEST_CASE("structs of other releases") {
   CHECK(published.in_flight() == 0);
 }
 
+TEST_CASE("the hash of a key is the published one") {
+  CHECK(ballast_key_hash("user:12345", 10) == 0xee6ddce90ffee5b3U);  // docs/hash-vectors.md
+  CHECK(ballast_key_hash(nullptr, 0) == 0x2d06800538d394c2U);
+}
+
 TEST_CASE("what was tried is not picked again") {
   Published published(settings_of({service_of("web", Strategy::maglev, 4)}));
   Attached a(published.directory());

@@ -26,12 +26,9 @@ Json counters_json(const Counters& c) {
           {"latency_count", c[shm::kLatencyCount]}};
 }
 
-std::string strategy_name(std::uint64_t number) {
-  for (const auto s :
-       {engine::Strategy::maglev, engine::Strategy::ketama, engine::Strategy::round_robin}) {
-    if (number == static_cast<std::uint64_t>(s)) return engine::to_text(s);
-  }
-  return "unknown";
+const char* strategy_name(std::uint64_t number) {
+  const auto strategy = engine::strategy_of(number);
+  return strategy ? engine::to_text(*strategy) : "unknown";
 }
 
 const char* lookup_name(shm::LookupKind kind) {

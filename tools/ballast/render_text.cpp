@@ -50,11 +50,8 @@ std::string plural(std::uint64_t count, const char* word) {
 }
 
 std::string strategy_text(std::uint64_t number) {
-  for (const auto s :
-       {engine::Strategy::maglev, engine::Strategy::ketama, engine::Strategy::round_robin}) {
-    if (number == static_cast<std::uint64_t>(s)) return engine::to_text(s);
-  }
-  return fmt::format("strategy {}", number);
+  const auto strategy = engine::strategy_of(number);
+  return strategy ? engine::to_text(*strategy) : fmt::format("strategy {}", number);
 }
 
 std::string checker_text(const Snapshot& s) {
