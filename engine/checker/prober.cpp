@@ -25,6 +25,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kept_limit(std::size_t max_streams) {
   return max_streams / 4 * 3;
 }
+// How soon an attempt to connect after a lost connection is made again; longer than a round trip
+// within a site, and far shorter than the kernel's second.
+constexpr Microseconds kSecondAttempt{100'000};
 // When all streams are in use, look again after this long.
 constexpr Microseconds kPostpone{5000};
 // What a TCP server may say unasked on a kept connection (banners) before we hang up.
@@ -111,6 +114,9 @@ class Prober::Impl final : public StreamHandler {
     if (target->check->kind == CheckKind::tcp)
       return finish_check(*target, {Reason::passed, 0, {}});
     target->phase = Phase::awaiting;
+    if (std::exchange(target->hurried, false)) {
+      loop_.timers().arm(target->timer, target->started + target->check->timeout);
+    }
   }
 
   void on_data(StreamId stream, std::uint64_t user, std::string_view bytes) override {
@@ -155,7 +161,8 @@ class Prober::Impl final : public StreamHandler {
     InstanceId id = 0;
     std::uint32_t index = 0;
     Phase phase = Phase::resting;
-    bool reused = false;  // the check runs on a kept connection
+    bool reused = false;   // the check runs on a kept connection
+    bool hurried = false;  // the check was brought forward by a lost connection, first attempt
     Timers::Id timer = 0;
     StreamId stream;    // of the check that runs; for HTTP also the kept connection between checks
     StreamId sentinel;  // TCP: the kept connection
@@ -211,6 +218,13 @@ class Prober::Impl final : public StreamHandler {
   void on_timer(std::uint32_t index) {
     Target& target = *targets_[index];
     if (target.phase == Phase::resting) return start_check(target);
+    if (target.hurried && target.phase == Phase::connecting) {
+      target.hurried = false;
+      ++stats_.second_attempts;
+      loop_.close(std::exchange(target.stream, {}));
+      loop_.timers().arm(target.timer, target.started + target.check->timeout);
+      return connect(target);
+    }
     // If this fires much too late, it is this process that was not running (stopped, swapped out,
     // starved), and an answer may be waiting unread: no reason to blame the server.
     const auto deadline = target.started + target.check->timeout;
@@ -227,6 +241,7 @@ class Prober::Impl final : public StreamHandler {
       return loop_.timers().arm(target.timer, Clock::now() + kPostpone);
     }
     target.started = Clock::now();
+    target.hurried = false;
     loop_.timers().arm(target.timer, target.started + target.check->timeout);
     if (!reuse) return connect(target);
     --stats_.kept;
@@ -248,6 +263,15 @@ class Prober::Impl final : public StreamHandler {
     request.handler = this;
     request.user = target.index;
     target.stream = loop_.open(request);
+  }
+
+  // While a dead server's listener is torn down the kernel may drop our SYN without a word, and
+  // would repeat it after a second only. So a connection attempt that follows a lost connection is
+  // made a second time if it is not answered soon; the check's time goes on.
+  void hurry(Target& target) {
+    const auto deadline = target.started + target.check->timeout;
+    target.hurried = true;
+    loop_.timers().arm(target.timer, std::min(deadline, Clock::now() + kSecondAttempt));
   }
 
   // A whole response is there, or what came is none.
@@ -273,6 +297,7 @@ class Prober::Impl final : public StreamHandler {
       // of the time. That the connection was lost still counts as a sign, as it does at rest.
       ++stats_.stale_retries;
       static_cast<void>(target.health.on_connection_lost(*target.check, Clock::now()));
+      hurry(target);
       return connect(target);
     }
     if (error == 0) response.finish();
@@ -292,6 +317,7 @@ class Prober::Impl final : public StreamHandler {
     // With a check already under way (TCP), its result decides.
     if (target.health.on_connection_lost(*target.check, Clock::now()) && resting) {
       start_check(target);
+      if (target.phase == Phase::connecting) hurry(target);
     }
   }
 

@@ -29,6 +29,7 @@ struct ProberStats {
   std::uint64_t connects = 0;          // connections opened
   std::uint64_t connections_lost = 0;  // kept connections that the other side ended (sentinel)
   std::uint64_t stale_retries = 0;     // checks repeated because a kept connection was already gone
+  std::uint64_t second_attempts = 0;   // connections tried again soon after a lost one
   std::uint64_t no_result = 0;         // checks that could not be made here (descriptors, ports)
   std::uint64_t postponed = 0;         // checks put off because all streams were in use
   std::size_t targets = 0;

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/full_listener.hpp"
 #include "tests/support/loops.hpp"
 #include "tests/support/probing.hpp"
 #include "tests/support/tiny_server.hpp"
@@ -103,6 +104,33 @@ TEST_CASE("a kept connection that is closed under a request is no failure") {
     for (const CheckResult& check : bench.checks[1])
       CHECK(check.passed());
     CHECK(bench.prober->stats().stale_retries >= 10);
+  });
+}
+
+TEST_CASE("a SYN that gets no answer after a lost connection is sent again soon") {
+  on_each_backend([](Backend backend) {
+    tests::FullListener server;  // one connection waits to be accepted, the next SYN is dropped
+    Probing bench(backend);
+    bench.add(1, server.endpoint(), hourly());
+    int first = -1;
+    bench.until([&] { return (first = server.try_accept()) >= 0; });
+    bench.until([&] { return tests::answer_request(first); });
+    bench.until_verdicts(1, 1);
+    CHECK(bench.verdicts[1][0].healthy);
+    server.fill();
+    close(first);
+    // Neither the interval (an hour) nor the check's time (twenty seconds) brings this about.
+    bench.until([&] { return bench.prober->stats().second_attempts == 1; });
+    CHECK(bench.checks[1].size() == 1);
+    int second = -1;
+    bench.until([&] {
+      if (second < 0) second = server.try_accept();
+      return second >= 0 && tests::answer_request(second);
+    });
+    bench.until_checks(1, 2);
+    CHECK(bench.checks[1][1].reason == Reason::passed);
+    CHECK(bench.verdicts[1].size() == 1);
+    close(second);
   });
 }
 
