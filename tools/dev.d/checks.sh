@@ -90,16 +90,23 @@ build_fuzz() {
   configure_asan && compile_suites build-asan fuzz
 }
 
-# check_fuzz [SECONDS [NAME...]]: the targets of tests/fuzz, with AddressSanitizer and UBSan.
+# check_fuzz: the targets of tests/fuzz, with AddressSanitizer and UBSan. What reads mapped files gets
+# the most time.
 check_fuzz() {
-  local seconds=${1:-30}
-  [ $# -eq 0 ] || shift
-  [[ $seconds =~ ^[0-9]+$ ]] || die "fuzz: '$seconds' is not a number of seconds"
   if [ ! -f tests/fuzz/meson.build ]; then
     say "fuzz: there are no fuzz targets in this tree"
     return
   fi
   check "fuzz: build" build_fuzz || return 0
+  run_fuzz 60 attach dump
+  run_fuzz 20 --but attach dump
+}
+
+# run_fuzz SECONDS [NAME... | --but NAME...]: those targets, or all (but those).
+run_fuzz() {
+  local seconds=$1
+  shift
+  [[ $seconds =~ ^[0-9]+$ ]] || die "fuzz: '$seconds' is not a number of seconds"
   say "fuzz: $seconds s a target"
   python3 tools/dev.d/fuzz.py "$results" build-asan "$seconds" "$@" </dev/null || [ $? -eq 1 ] || exit 2
 }

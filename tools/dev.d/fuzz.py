@@ -3,7 +3,7 @@
 
 A fixed seed and the inputs of tests/fuzz/corpus/NAME/ start each run; new inputs go to the build
 directory. An input that fails is kept there too, and its path printed, so that it can be run again
-and added to the corpus. usage: fuzz.py RESULTS BUILD_DIRECTORY SECONDS [NAME...]
+and added to the corpus. usage: fuzz.py RESULTS BUILD_DIRECTORY SECONDS [NAME... | --but NAME...]
 """
 import concurrent.futures
 import os
@@ -33,11 +33,13 @@ def main(arguments):
     path, directory, seconds, *names = arguments
     folder = os.path.join(directory, "tests", "fuzz")
     known = sorted(name[: -len("_fuzz")] for name in os.listdir(folder) if name.endswith("_fuzz"))
+    but = names[:1] == ["--but"]
+    names = names[1:] if but else names
     for name in names:
         if name not in known:
             print(f"fuzz: there is no target '{name}'; they are: {' '.join(known)}")
             return 2
-    chosen = names or known
+    chosen = [name for name in known if name not in names] if but else names or known
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         runs = {name: pool.submit(fuzz, os.path.join(folder, f"{name}_fuzz"), name, int(seconds))
