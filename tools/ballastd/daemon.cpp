@@ -1,4 +1,5 @@
-// Everything here runs on the loop's one thread; signals come through a descriptor.
+// Everything here runs on the loop's one thread; signals come through a descriptor, and so does the
+// configuration that another thread reads again.
 #include "tools/ballastd/daemon.hpp"
 
 #include <sys/resource.h>
@@ -9,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -18,6 +20,7 @@
 #include "shm/lease.hpp"
 #include "shm/paths.hpp"
 #include "tools/ballastd/config.hpp"
+#include "tools/ballastd/config_reader.hpp"
 #include "tools/ballastd/log.hpp"
 
 namespace ballast::tools {
@@ -82,7 +85,10 @@ class Daemon {
         directory_(directory_of(options_, settings_)),
         loop_(loop),
         signals_(signals),
-        checker_(loop, checker_options()) {
+        checker_(loop, checker_options()),
+        reader_(
+            loop, options_.config, [](const std::string& path) { return read_config_file(path); },
+            [this](ConfigResult config) { reload(std::move(config)); }) {
     loop_.watch(signals_.descriptor(), [this] { on_signals(); });
   }
   ~Daemon() { loop_.unwatch(signals_.descriptor()); }
@@ -103,6 +109,7 @@ class Daemon {
     tell(Level::info, "left");
     return failed_ ? 1 : 0;
   }
+  [[nodiscard]] bool reading() const { return reader_.busy(); }
 
  private:
   checker::CheckerOptions checker_options() {
@@ -212,7 +219,7 @@ class Daemon {
   void on_signals() {
     for (int signal = signals_.next(); signal != 0; signal = signals_.next()) {
       if (signal == SIGHUP) {
-        reload();
+        reader_.request();
       } else {
         stop(signal == SIGTERM ? "SIGTERM" : "SIGINT");
       }
@@ -223,9 +230,8 @@ class Daemon {
     tell(Level::error, "reload_failed", {{"because", why}});
   }
 
-  void reload() {
+  void reload(ConfigResult config) {
     if (stopping_) return;
-    ConfigResult config = read_config_file(options_.config);
     for (const Diagnostic& error : config.errors)
       reload_failed(error.line);
     if (!config.settings) return;
@@ -261,6 +267,7 @@ class Daemon {
   bool failed_ = false;
   bool in_office_ = false;
   checker::Checker checker_;
+  ConfigReader reader_;
 };
 
 }  // namespace
@@ -287,7 +294,13 @@ int run_daemon(const Options& options, Settings settings) {
     tell(Level::error, "failed", {{"because", loop.error().to_text()}});
     return 1;
   }
-  return Daemon(options, std::move(settings), **loop, signals).run();
+  Daemon daemon(options, std::move(settings), **loop, signals);
+  const int status = daemon.run();
+  // A look-up of names cannot be called back, may take a minute, and wants nobody to wait for it:
+  // the lease is free and the last line is written. Nothing that it uses is destroyed before the
+  // process ends, and it with the process.
+  if (daemon.reading()) std::_Exit(status);
+  return status;
 }
 
 }  // namespace ballast::tools

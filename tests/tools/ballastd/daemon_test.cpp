@@ -1,14 +1,18 @@
 // ballastd as a process: signals, reloads, second checkers, hand-overs. It is driven by its own log
 // lines; the limits only keep a broken build from hanging.
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -116,6 +120,18 @@ class Setting {
     write(service());
   }
   void write(const std::string& text) const { std::ofstream(file()) << text; }
+  // From now on a reading of the file takes until the test opens it for writing, as one takes that
+  // has to wait for a resolver.
+  void make_reading_slow() const {
+    std::filesystem::remove(file());
+    REQUIRE(mkfifo(file().c_str(), 0600) == 0);
+  }
+  // Waits until somebody reads the slow file, and keeps them waiting until the result is closed.
+  [[nodiscard]] int hold_reader() const {
+    const int writer = open(file().c_str(), O_WRONLY | O_CLOEXEC);
+    REQUIRE(writer >= 0);
+    return writer;
+  }
   [[nodiscard]] std::string service(const std::string& name = "checkout") const {
     return "[service." + name + "]\ninstances = [\"" + address() + "\"]\n";
   }
@@ -175,6 +191,59 @@ TEST_CASE("SIGHUP reads the file again; a wrong file leaves everything as it is"
   CHECK(daemon.seen().find("instance_down") == std::string::npos);
   daemon.signal(SIGTERM);
   CHECK(daemon.wait_for_exit() == 0);
+}
+
+TEST_CASE("while the file is read again everything goes on") {
+  const Setting setting;
+  std::optional<TinyServer> second;
+  const std::uint16_t port = ballast::tests::free_port();
+  second.emplace(Behaviour::good, std::vector{ballast::tests::local_endpoint(port)});
+  const std::string both = setting.service() +
+                           "[service.second]\ninstances = [\"127.0.0.1:" + std::to_string(port) +
+                           "\"]\n";
+  setting.write(both);
+  Process daemon(setting.run());
+  daemon.wait_for("instance_up");
+  daemon.wait_for("instance_up");
+  setting.make_reading_slow();
+  daemon.signal(SIGHUP);
+  const int writer = setting.hold_reader();
+  second.reset();
+  CHECK(daemon.wait_for("instance_down").find("service=second") != std::string::npos);
+  daemon.signal(SIGHUP);  // reads once more afterwards
+  const std::string text = setting.service();
+  REQUIRE(write(writer, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+  close(writer);
+  CHECK(daemon.wait_for("reloaded").ends_with("services=1 instances=1"));
+  setting.write(both);
+  CHECK(daemon.wait_for("reloaded").ends_with("services=2 instances=2"));
+  daemon.signal(SIGTERM);
+  CHECK(daemon.wait_for_exit() == 0);
+}
+
+TEST_CASE("a reading of the file keeps nobody from leaving") {
+  const Setting setting;
+  Process old(setting.run());
+  old.wait_for("instance_up");
+  const std::string other = setting.directory() + ".toml";
+  std::filesystem::copy_file(setting.file(), other);
+  setting.make_reading_slow();
+  old.signal(SIGHUP);
+  const int writer = setting.hold_reader();
+  Process fresh({"--config", other, "--directory", setting.directory(), "--handover"});
+  old.wait_for("because=handover");
+  CHECK(old.wait_for_exit() == 0);
+  CHECK(old.seen().ends_with("left\n"));
+  close(writer);
+  fresh.wait_for(" ready");
+  std::filesystem::remove(other);
+  REQUIRE(mkfifo(other.c_str(), 0600) == 0);
+  fresh.signal(SIGHUP);
+  const int second_writer = open(other.c_str(), O_WRONLY | O_CLOEXEC);
+  fresh.signal(SIGTERM);
+  CHECK(fresh.wait_for_exit() == 0);
+  CHECK(fresh.seen().ends_with("left\n"));
+  close(second_writer);
 }
 
 TEST_CASE("a reload that would move the files is refused") {
