@@ -51,6 +51,7 @@ MappedFile::MappedFile(std::string path, std::unique_ptr<Region> region) noexcep
     : path_(std::move(path)), region_(std::move(region)) {
   bytes_ = {static_cast<std::byte*>(region_->region.get_address()), region_->region.get_size()};
 }
+MappedFile::MappedFile() noexcept = default;
 MappedFile::MappedFile(MappedFile&&) noexcept = default;
 MappedFile& MappedFile::operator=(MappedFile&&) noexcept = default;
 MappedFile::~MappedFile() = default;

@@ -34,6 +34,8 @@ class MappedFile {
                                    std::uint64_t allocate_bytes, unsigned mode, bool keep_existing,
                                    const std::function<Status(std::span<std::byte>)>& fill);
 
+  // Nothing mapped, no path.
+  MappedFile() noexcept;
   MappedFile(MappedFile&&) noexcept;
   MappedFile& operator=(MappedFile&&) noexcept;
   ~MappedFile();

@@ -54,19 +54,27 @@ Result<MappedFile> create_file(const std::string& path, const SectionPlanner& pl
                             });
 }
 
+template <bool Writable>
+Status check_name(const BasicTable<Writable>& table, const std::string& path, std::uint64_t id) {
+  if (table.header->preamble.segment_id == id) return Done{};
+  return Error{ErrorKind::corrupt, 0, "read", path,
+               "is another segment's; stop ballastd, remove its directory, start it again"};
+}
+
 template <class Segment, class TableView, class WorkersView>
 Result<Segment> assemble(MappedFile table_file, MappedFile workers_file, std::uint64_t id,
                          BootCheck boot) {
   auto table = TableView::open(table_file, boot);
   if (!table) return table.error();
+  if (const Status named = check_name(*table, table_file.path(), id); !named) return named.error();
   auto workers = WorkersView::open(workers_file, boot);
   if (!workers) return workers.error();
   if (workers->instance_count < table->instances.size() ||
       workers->tickets.size() < table->services.size() ||
-      table->header->preamble.segment_id != id || workers->header->preamble.segment_id != id) {
-    return Error{ErrorKind::corrupt, 0, "read", workers_file.path(),
-                 "does not belong to " + table_file.path() +
-                     "; stop ballastd, remove its directory, start it again"};
+      workers->header->preamble.segment_id != id) {
+    return Error{
+        ErrorKind::corrupt, 0, "read", workers_file.path(),
+        "does not belong to " + table_file.path() + "; restart ballastd, which makes another"};
   }
   return Segment{std::move(table_file), std::move(workers_file), *table, *workers, id};
 }
@@ -129,6 +137,15 @@ Result<CheckerSegment> CheckerSegment::open(const std::string& directory, std::u
   if (!workers) return workers.error();
   return assemble<CheckerSegment, TableWriter, WorkersWriter>(
       std::move(*table), std::move(*workers), id, BootCheck::required);
+}
+
+Result<CheckerSegment> CheckerSegment::open_table(const std::string& directory, std::uint64_t id) {
+  auto file = MappedFile::open(table_path(directory, id), MappedFile::Access::read_write, true);
+  if (!file) return file.error();
+  auto table = TableWriter::open(*file, BootCheck::required);
+  if (!table) return table.error();
+  if (const Status named = check_name(*table, file->path(), id); !named) return named.error();
+  return CheckerSegment{std::move(*file), MappedFile(), *table, WorkersWriter(), id};
 }
 
 Result<WorkerSegment> WorkerSegment::open(const std::string& directory, std::uint64_t id) {

@@ -41,6 +41,8 @@ struct CheckerSegment {
   static Result<CheckerSegment> create(const std::string& directory, std::uint64_t id,
                                        const Geometry& geometry, const FileModes& modes);
   static Result<CheckerSegment> open(const std::string& directory, std::uint64_t id);
+  // The table alone, whatever the workers file is: that stays unmapped, and `workers` empty.
+  static Result<CheckerSegment> open_table(const std::string& directory, std::uint64_t id);
 };
 
 // What a worker holds. The hardware keeps it from writing the table.

@@ -19,9 +19,13 @@ struct SectionRule {
   std::uint64_t max_count;
 };
 
-Error corrupt(const std::string& path, const std::string& what) {
+// The checker makes another workers file out of a good table, but of nothing a table or a locator.
+Error corrupt(const std::string& path, std::uint64_t magic, const std::string& what) {
   return Error{ErrorKind::corrupt, 0, "read", path,
-               what + "; the file is damaged: stop ballastd, remove its directory, start it again"};
+               what + (magic == kWorkersMagic
+                           ? "; the file is damaged: restart ballastd, which makes another"
+                           : "; the file is damaged: stop ballastd, remove its directory, start it "
+                             "again")};
 }
 
 std::string number(std::uint64_t value) {
@@ -30,10 +34,10 @@ std::string number(std::uint64_t value) {
 
 // Finds a section and checks that every element of it lies inside the file.
 Result<Section> find_section(std::span<const std::byte> file, const std::string& path,
-                             const SectionRule& rule) {
+                             std::uint64_t magic, const SectionRule& rule) {
   const auto& header = *reinterpret_cast<const FileHeader*>(file.data());
   const std::uint64_t count = header.section_count;
-  if (count > kMaxSections) return corrupt(path, number(count) + " sections");
+  if (count > kMaxSections) return corrupt(path, magic, number(count) + " sections");
   for (std::uint64_t i = 0; i < count; ++i) {
     Section section;  // a copy: what is checked is what is used
     std::memcpy(&section, &header.sections[i], sizeof section);
@@ -42,18 +46,19 @@ Result<Section> find_section(std::span<const std::byte> file, const std::string&
     const bool stride_ok = rule.stride != 0
                                ? section.stride == rule.stride
                                : section.stride >= kPage && section.stride % kPage == 0;
-    if (!stride_ok) return corrupt(path, name + " has stride " + number(section.stride));
+    if (!stride_ok) return corrupt(path, magic, name + " has stride " + number(section.stride));
     if (section.count > rule.max_count) {
-      return corrupt(path, name + " has " + number(section.count) + " elements");
+      return corrupt(path, magic, name + " has " + number(section.count) + " elements");
     }
     if (section.offset % rule.alignment != 0 || section.offset < sizeof(FileHeader) ||
         section.offset > file.size() ||
         section.count > (file.size() - section.offset) / section.stride) {
-      return corrupt(path, name + " lies outside the file (offset " + number(section.offset) + ")");
+      return corrupt(path, magic,
+                     name + " lies outside the file (offset " + number(section.offset) + ")");
     }
     return section;
   }
-  return corrupt(path, "section " + number(rule.id) + " is missing");
+  return corrupt(path, magic, "section " + number(rule.id) + " is missing");
 }
 
 template <class T, class Byte>
@@ -83,14 +88,14 @@ Status check_preamble(std::span<const std::byte> file, const std::string& path, 
     return Error{ErrorKind::incompatible, 0, "read", path, std::move(what)};
   };
   if (file.size() < sizeof(FilePreamble))
-    return corrupt(path, "only " + number(file.size()) + " bytes");
+    return corrupt(path, magic, "only " + number(file.size()) + " bytes");
   FilePreamble p;
   std::memcpy(&p, file.data(), sizeof p);
   if (p.magic == __builtin_bswap64(magic)) {
     return incompatible("written on a machine of the other byte order; read it there");
   }
-  if (p.magic != magic) return corrupt(path, "no Ballast file of this kind (wrong magic)");
-  if (p.byte_order != kByteOrder) return corrupt(path, "unknown byte order mark");
+  if (p.magic != magic) return corrupt(path, magic, "no Ballast file of this kind (wrong magic)");
+  if (p.byte_order != kByteOrder) return corrupt(path, magic, "unknown byte order mark");
   if (p.major != kMajor) {
     return incompatible("has format " + number(p.major) + ", this program reads format " +
                         number(kMajor) + "; use programs of one version");
@@ -101,7 +106,7 @@ Status check_preamble(std::span<const std::byte> file, const std::string& path, 
         "version, then restart ballastd");
   }
   if (p.file_bytes != file.size()) {
-    return corrupt(path,
+    return corrupt(path, magic,
                    "is " + number(file.size()) + " bytes long but says " + number(p.file_bytes));
   }
   if (boot == BootCheck::required) {
@@ -118,7 +123,8 @@ Result<BasicTable<Writable>> BasicTable<Writable>::open(const MappedFile& mapped
   const std::span<Maybe<std::byte>> file = mapped.bytes();
   const std::string& path = mapped.path();
   if (const Status ok = check_preamble(file, path, kTableMagic, boot); !ok) return ok.error();
-  if (file.size() < sizeof(FileHeader)) return corrupt(path, "shorter than its header");
+  if (file.size() < sizeof(FileHeader))
+    return corrupt(path, kTableMagic, "shorter than its header");
   const std::array<SectionRule, 5> rules{{
       {kServicesSection, sizeof(ServiceRecord), kCacheLine, kMaxServices},
       {kInstancesSection, sizeof(InstanceRecord), kCacheLine, kMaxInstances},
@@ -128,7 +134,7 @@ Result<BasicTable<Writable>> BasicTable<Writable>::open(const MappedFile& mapped
   }};
   std::array<Section, rules.size()> sections{};
   for (std::size_t i = 0; i < rules.size(); ++i) {
-    const auto found = find_section(file, path, rules[i]);
+    const auto found = find_section(file, path, kTableMagic, rules[i]);
     if (!found) return found.error();
     sections[i] = *found;
   }
@@ -143,7 +149,7 @@ Result<BasicTable<Writable>> BasicTable<Writable>::open(const MappedFile& mapped
   table.file = file;
   if (table.states.size() != table.instances.size() ||
       table.carried.size() != table.instances.size()) {
-    return corrupt(path, "instances, states and carried counters differ in number");
+    return corrupt(path, kTableMagic, "instances, states and carried counters differ in number");
   }
   return table;
 }
@@ -154,7 +160,8 @@ Result<BasicWorkers<Writable>> BasicWorkers<Writable>::open(const MappedFile& ma
   const std::span<Maybe<std::byte>> file = mapped.bytes();
   const std::string& path = mapped.path();
   if (const Status ok = check_preamble(file, path, kWorkersMagic, boot); !ok) return ok.error();
-  if (file.size() < sizeof(FileHeader)) return corrupt(path, "shorter than its header");
+  if (file.size() < sizeof(FileHeader))
+    return corrupt(path, kWorkersMagic, "shorter than its header");
   const std::array<SectionRule, 3> rules{{
       {kDirectorySection, sizeof(RowRecord), kCacheLine, kMaxRows},
       {kTicketsSection, sizeof(TicketRecord), kCacheLine, kMaxServices},
@@ -162,7 +169,7 @@ Result<BasicWorkers<Writable>> BasicWorkers<Writable>::open(const MappedFile& ma
   }};
   std::array<Section, rules.size()> sections{};
   for (std::size_t i = 0; i < rules.size(); ++i) {
-    const auto found = find_section(file, path, rules[i]);
+    const auto found = find_section(file, path, kWorkersMagic, rules[i]);
     if (!found) return found.error();
     sections[i] = *found;
   }
@@ -176,7 +183,7 @@ Result<BasicWorkers<Writable>> BasicWorkers<Writable>::open(const MappedFile& ma
       std::min<std::uint64_t>(sections[2].stride / sizeof(CounterRecord), kMaxInstances);
   workers.file = file;
   if (sections[2].count != sections[0].count) {
-    return corrupt(path, "rows and row directory differ in number");
+    return corrupt(path, kWorkersMagic, "rows and row directory differ in number");
   }
   return workers;
 }
@@ -192,7 +199,8 @@ Result<Locator*> checked_locator(const MappedFile& file, BootCheck boot) {
   if (const Status ok = check_preamble(file.bytes(), file.path(), kLocatorMagic, boot); !ok) {
     return ok.error();
   }
-  if (file.bytes().size() < sizeof(Locator)) return corrupt(file.path(), "shorter than a locator");
+  if (file.bytes().size() < sizeof(Locator))
+    return corrupt(file.path(), kLocatorMagic, "shorter than a locator");
   return reinterpret_cast<Locator*>(file.bytes().data());
 }
 

@@ -69,6 +69,13 @@ class Checker::Impl {
   shm::Status take(shm::Lease lease, const Settings& settings) {
     auto publisher = Publisher::open(std::move(lease), settings);
     if (!publisher) return publisher.error();
+    if (const auto& lost = publisher->lost_workers()) {
+      // Without the advice, which is taken here.
+      const std::string what = lost->to_text();
+      tell(Level::warning, "workers_file_lost",
+           {{"because", what.substr(0, what.find(';'))},
+            {"consequence", "counts start again from zero in another segment"}});
+    }
     if (const auto applied = publisher->apply(settings); !applied) return applied.error();
     publisher_.emplace(std::move(*publisher));
     settle(settings);

@@ -84,7 +84,8 @@ void replicate(const shm::CheckerSegment& old, const shm::CheckerSegment& fresh)
     shm::put(to.identity, from.identity.load(kRelaxed));
     // The epoch goes on; the generation itself is built again, which `settings_hash` 0 asks for.
     shm::put(to.root, shm::epoch_of(from.root.load(kRelaxed)));
-    shm::put(fresh.workers.tickets[i].next, old.workers.tickets[i].next.load(kRelaxed));
+    if (i < old.workers.tickets.size())
+      shm::put(fresh.workers.tickets[i].next, old.workers.tickets[i].next.load(kRelaxed));
   }
   const auto instances = std::min(old.table.instances.size(), fresh.table.instances.size());
   for (std::size_t i = 0; i < instances; ++i) {
@@ -101,7 +102,7 @@ void replicate(const shm::CheckerSegment& old, const shm::CheckerSegment& fresh)
     }
     shm::put(fresh.table.states[i], old.table.states[i].load(kRelaxed));
   }
-  recompute_carried(old, fresh);
+  if (!old.workers.directory.empty()) recompute_carried(old, fresh);
 }
 
 void supersede_segment(const shm::CheckerSegment& old, std::uint64_t by) {

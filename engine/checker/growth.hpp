@@ -27,6 +27,8 @@ struct DrainingSegment {
 [[nodiscard]] shm::Geometry plan_geometry(const Settings& settings, const shm::CheckerSegment* old);
 
 // Copies services, instances, states, counters and tickets of `old` into the unpublished `fresh`.
+// Without `old`'s workers file, counters and tickets start from zero: what was carried is the other
+// half of what the rows said, and may be less than nothing by itself.
 void replicate(const shm::CheckerSegment& old, const shm::CheckerSegment& fresh);
 
 // Marks every root of the segment superseded. Idempotent.

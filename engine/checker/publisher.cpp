@@ -49,6 +49,12 @@ std::uint64_t next_segment_id(const std::string& directory) {
   return ids.empty() ? now_ms : std::max(now_ms, ids.back() + 1);
 }
 
+// Whether a file is not what it was, instead of merely out of reach for the moment.
+bool is_damage(const shm::Error& error) {
+  return error.kind == shm::ErrorKind::corrupt || error.kind == shm::ErrorKind::incompatible ||
+         error.kind == shm::ErrorKind::not_found;
+}
+
 // Says in a new or adopted table who writes it now.
 void sign(const shm::CheckerSegment& segment, const shm::Lease& lease) {
   shm::FileHeader& header = *segment.table.header;
@@ -63,13 +69,14 @@ void sign(const shm::CheckerSegment& segment, const shm::Lease& lease) {
 struct Publisher::State {
   shm::Lease lease;
   shm::CheckerSegment segment;
-  shm::LockFile lock;  // of the active workers file, for reaping
+  std::optional<shm::LockFile> lock;  // of the active workers file, for reaping; none if it is lost
   std::optional<DrainingSegment> previous;
   Settings settings;
   std::vector<PublishedInstance> instances;
   // By slot: where in `instances`. Only for the settings last applied.
   std::unordered_map<std::uint16_t, std::size_t> by_slot;
   bool adopted = false;
+  std::optional<shm::Error> lost_workers;
   std::uint64_t ticks = 0;
 
   shm::Status grow(const Settings& wanted);
@@ -89,8 +96,13 @@ shm::Result<Publisher> Publisher::open(shm::Lease lease, const Settings& setting
   shm::remove_unfinished(directory);
   const std::uint64_t active = lease.active_segment();
   std::optional<shm::CheckerSegment> segment;
+  std::optional<shm::Error> lost_workers;
   if (active != 0) {
     auto opened = shm::CheckerSegment::open(directory, active);
+    if (!opened && is_damage(opened.error())) {
+      lost_workers = opened.error();
+      opened = shm::CheckerSegment::open_table(directory, active);
+    }
     if (!opened) return opened.error();
     segment = std::move(*opened);
   } else {
@@ -101,10 +113,22 @@ shm::Result<Publisher> Publisher::open(shm::Lease lease, const Settings& setting
     if (!created) return created.error();
     segment = std::move(*created);
   }
-  auto lock = shm::LockFile::open(segment->workers_file.path(), /*writable=*/true);
-  if (!lock) return lock.error();
-  auto state = std::make_unique<State>(State{
-      std::move(lease), std::move(*segment), std::move(*lock), {}, {}, {}, {}, active != 0, 0});
+  std::optional<shm::LockFile> lock;
+  if (!lost_workers) {
+    auto opened = shm::LockFile::open(segment->workers_file.path(), /*writable=*/true);
+    if (!opened) return opened.error();
+    lock = std::move(*opened);
+  }
+  auto state = std::make_unique<State>(State{std::move(lease),
+                                             std::move(*segment),
+                                             std::move(lock),
+                                             {},
+                                             {},
+                                             {},
+                                             {},
+                                             active != 0,
+                                             std::move(lost_workers),
+                                             0});
   sign(state->segment, state->lease);
   BALLAST_POINT("takeover.signed");
   const std::uint64_t previous = state->segment.table.header->previous_segment.load(kRelaxed);
@@ -116,7 +140,7 @@ shm::Result<Publisher> Publisher::open(shm::Lease lease, const Settings& setting
   // never published at all.
   for (const std::uint64_t id : shm::list_segments(directory)) {
     if (id == state->segment.id || id == draining) continue;
-    if (auto stale = shm::CheckerSegment::open(directory, id)) {
+    if (auto stale = shm::CheckerSegment::open_table(directory, id)) {
       supersede_segment(*stale, state->segment.id);
     }
     shm::remove_segment(directory, id);
@@ -147,7 +171,7 @@ shm::Status Publisher::apply(const Settings& settings) {
   auto plan = make_plan(s.segment.table, settings);
   if (!plan && plan.error().kind != shm::ErrorKind::full) return plan.error();
   const bool rows_fit = settings.max_workers <= s.segment.workers.directory.size();
-  if (!plan || !rows_fit) return s.grow(settings);
+  if (!plan || !rows_fit || !s.lock) return s.grow(settings);
   carry_out(*plan, settings, s.segment.table, s.segment.workers);
   // Only now is a first segment named: workers that still pick from the files of a directory that
   // was removed would find no service in an empty one.
@@ -192,7 +216,8 @@ shm::Status Publisher::State::grow(const Settings& wanted) {
   carry_out(*plan, wanted, created->table, created->workers);
   shm::FileHeader& header = *created->table.header;
   header.heartbeat.store(segment.table.header->heartbeat.load(kRelaxed), kRelaxed);
-  header.previous_segment.store(segment.id, kRelaxed);
+  // Without a workers file nobody is waited for: what they hold there cannot be read.
+  header.previous_segment.store(lock ? segment.id : 0, kRelaxed);
   sign(*created, lease);
   BALLAST_POINT("growth.filled");
   if (previous) {
@@ -206,10 +231,14 @@ shm::Status Publisher::State::grow(const Settings& wanted) {
   BALLAST_POINT("growth.located");
   supersede_segment(segment, id);
   BALLAST_POINT("growth.superseded");
-  previous.emplace(DrainingSegment{std::move(segment), std::move(lock)});
+  if (lock) {
+    previous.emplace(DrainingSegment{std::move(segment), std::move(*lock)});
+    recompute_carried(previous->segment, *created);
+  } else {
+    shm::remove_segment(directory, segment.id);
+  }
   segment = std::move(*created);
   lock = std::move(*fresh_lock);
-  recompute_carried(previous->segment, segment);
   remember(wanted, *plan);
   return shm::Done{};
 }
@@ -305,7 +334,8 @@ TickReport Publisher::tick() {
   };
   const bool slow = s.ticks % kSlowTicks == 0;
   const shm::Reaped reaped =
-      shm::reap_dead_rows(s.segment.workers, s.lock, turn(s.segment), kReapedPerTick);
+      s.lock ? shm::reap_dead_rows(s.segment.workers, *s.lock, turn(s.segment), kReapedPerTick)
+             : shm::Reaped{};
   report.reaped_rows = reaped.rows;
   report.abandoned = reaped.abandoned;
   const auto is_small = [](const shm::CheckerSegment& segment) {
@@ -343,6 +373,9 @@ bool Publisher::adopted() const noexcept {
 }
 const shm::CheckerSegment& Publisher::segment() const noexcept {
   return state_->segment;
+}
+const std::optional<shm::Error>& Publisher::lost_workers() const noexcept {
+  return state_->lost_workers;
 }
 
 void Publisher::leave() noexcept {

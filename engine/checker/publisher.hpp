@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,7 +47,8 @@ class Publisher {
  public:
   // Goes on from the directory's active segment, or makes the first one, sized for `settings`.
   // Nothing of the settings is published yet, and a first segment is not named either: call
-  // `apply`.
+  // `apply`. If the active segment has a good table but its workers file is damaged or missing,
+  // `apply` moves everything but the counts into another segment.
   static shm::Result<Publisher> open(shm::Lease lease, const Settings& settings);
 
   Publisher(Publisher&&) noexcept;
@@ -79,6 +81,8 @@ class Publisher {
   // Whether the segment was found, not made: states of a former checker hold until checked again.
   [[nodiscard]] bool adopted() const noexcept;
   [[nodiscard]] const shm::CheckerSegment& segment() const noexcept;
+  // What is wrong with the adopted segment's workers file, if that is lost.
+  [[nodiscard]] const std::optional<shm::Error>& lost_workers() const noexcept;
 
   // Leaves in order: the table stays for the workers, the lease is free.
   void leave() noexcept;

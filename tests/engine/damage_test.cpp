@@ -218,6 +218,113 @@ TEST_CASE("a checker that adopts damaged records makes every service whole again
   }
 }
 
+// A workers file that nobody can use any more, in each way there is.
+TEST_CASE("a checker that finds the workers file damaged moves into another segment") {
+  const Settings settings = three_services();
+  Published first(settings);
+  const std::string& directory = first.directory();
+  const std::uint64_t old = segment_in(directory);
+  const std::string path = shm::workers_path(directory, old);
+  Worker worker(directory);
+  REQUIRE(worker.status == BALLAST_OK);
+  // A slot with a second tenant: what is carried for it is less than nothing without the rows.
+  worker.work();
+  first.apply(tests::settings_of({settings.services[0], settings.services[1]}, 4));
+  first.publisher().segment().table.instances[8].cooling_since_ns.store(1);
+  for (int i = 0; i < 10; ++i)
+    first.publisher().tick();
+  first.apply(settings);
+  first.set_usable(0, 1, false);
+  first.publisher().leave();
+  std::string words;
+  SUBCASE("missing") {
+    std::filesystem::remove(path);
+    words = "No such file";
+  }
+  SUBCASE("no magic") {
+    Damage(path).keep().put(0, std::uint64_t{0});
+    words = "wrong magic";
+  }
+  SUBCASE("another layout") {
+    Damage(path).keep().put(offsetof(shm::FilePreamble, layout_hash), shm::kLayoutHash ^ 1);
+    words = "another build";
+  }
+  SUBCASE("sections that lie outside") {
+    Damage damage(path);
+    damage.keep().put(offsetof(shm::FileHeader, sections) + offsetof(shm::Section, offset),
+                      ~std::uint64_t{0} << 12);
+    words = "outside the file";
+  }
+  SUBCASE("of another segment") {
+    Damage(path).keep().put(offsetof(shm::FilePreamble, segment_id), old + 1);
+    words = "does not belong to";
+  }
+  SUBCASE("truncated") {
+    const std::string copy = path + ".copy";
+    std::filesystem::copy_file(path, copy);
+    std::filesystem::resize_file(copy, 5000);
+    std::filesystem::rename(copy, path);  // the worker still has the whole one mapped
+    words = "5000 bytes long";
+  }
+  auto lease = shm::Lease::acquire(directory, shm::Lease::Wait::no);
+  REQUIRE(lease);
+  auto next = checker::Publisher::open(std::move(*lease), settings);
+  REQUIRE_MESSAGE(next, next.error().to_text());
+  REQUIRE(next->lost_workers());
+  const std::string lost = next->lost_workers()->to_text();
+  CHECK_MESSAGE((lost.find(path) != std::string::npos && lost.find(words) != std::string::npos),
+                lost);
+  next->tick();  // harmless before it has moved
+  const shm::Status applied = next->apply(settings);
+  REQUIRE_MESSAGE(applied, applied.error().to_text());
+  CHECK(next->segment_id() > old);
+  CHECK(segment_in(directory) == next->segment_id());
+  CHECK_FALSE(std::filesystem::exists(path));
+  // Health came over, counts start from zero.
+  const auto& table = next->segment().table;
+  CHECK(shm::unpack(table.states[1].load()).health == shm::Health::down);
+  for (std::size_t slot = 0; slot < table.instances.size(); ++slot) {
+    const shm::Totals totals = shm::read_record(table.carried[slot]);
+    CHECK(totals.values[shm::kStarted] == 0);
+    CHECK(totals.in_flight() == 0);
+  }
+  // Who was attached comes after by itself, and loses no pick on the way.
+  ballast_pick_t pick = BALLAST_PICK_INIT;
+  for (int i = 0; i < 2; ++i) {
+    REQUIRE(ballast_pick(worker.handle, worker.services[0], "k", 1, nullptr, &pick) == BALLAST_OK);
+    REQUIRE(ballast_report(worker.handle, &pick, BALLAST_SUCCESS, 1) == BALLAST_OK);
+  }
+  CHECK(shm::sum_rows(next->segment().workers, pick.slot).values[shm::kSuccess] != 0);
+  CHECK(Worker(directory).status == BALLAST_OK);
+  for (int i = 0; i < 10; ++i)
+    next->tick();
+  // The next one adopts as ever.
+  const std::uint64_t active = next->segment_id();
+  next->leave();
+  auto again = shm::Lease::acquire(directory, shm::Lease::Wait::no);
+  REQUIRE(again);
+  auto third = checker::Publisher::open(std::move(*again), settings);
+  REQUIRE(third);
+  CHECK_FALSE(third->lost_workers());
+  REQUIRE(third->apply(settings));
+  CHECK(third->segment_id() == active);
+}
+
+TEST_CASE("a damaged table is refused, whatever the workers file is") {
+  Published first(three_services());
+  const std::string& directory = first.directory();
+  const std::uint64_t segment = segment_in(directory);
+  first.publisher().leave();
+  std::filesystem::remove(shm::workers_path(directory, segment));
+  Damage table(shm::table_path(directory, segment));
+  table.put(0, std::uint64_t{0});
+  auto lease = shm::Lease::acquire(directory, shm::Lease::Wait::no);
+  REQUIRE(lease);
+  const auto next = checker::Publisher::open(std::move(*lease), three_services());
+  REQUIRE_FALSE(next);
+  CHECK(next.error().path == shm::table_path(directory, segment));
+}
+
 TEST_CASE("what cannot be attached to says what it is and what to do") {
   const auto error_of = [](const std::string& directory) {
     Worker worker(directory);

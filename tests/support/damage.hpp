@@ -32,7 +32,7 @@ class Damage {
   Damage(const Damage&) = delete;
   Damage& operator=(const Damage&) = delete;
   ~Damage() {
-    undo();
+    if (!kept_) undo();
     ::munmap(bytes_, size_);
   }
 
@@ -43,6 +43,11 @@ class Damage {
   template <class T>
   void put(std::size_t offset, const T& value) noexcept {
     std::memcpy(bytes_ + offset, &value, sizeof value);
+  }
+  // Leaves the file as it is from now on.
+  Damage& keep() noexcept {
+    kept_ = true;
+    return *this;
   }
   // Also what others wrote since. Compares first, so as not to allocate the holes of a sparse file.
   void undo() noexcept {
@@ -69,6 +74,7 @@ class Damage {
  private:
   unsigned char* bytes_ = nullptr;
   std::size_t size_ = 0;
+  bool kept_ = false;
   std::vector<unsigned char> original_;
 };
 

@@ -276,6 +276,31 @@ TEST_CASE("a successor starts from what it finds, and nothing flaps") {
   CHECK(bench.told("instance_down") == 0);
 }
 
+TEST_CASE("a successor that finds the workers file lost says so once and goes on from the table") {
+  const tests::TempDir dir;
+  const auto one = somewhere();
+  const TinyServer server(Behaviour::good, {one});
+  const auto settings = settings_of({service_of("a", hourly(), {one})});
+  {
+    Bench bench(dir.path());
+    bench.take(settings);
+    bench.until([&] { return health_of(dir.path(), one) == Health::up; });
+    bench.checker->leave();
+  }
+  const std::string lost = shm::workers_path(dir.path(), shm::list_segments(dir.path()).front());
+  std::filesystem::remove(lost);
+  Bench bench(dir.path());
+  bench.take(settings);
+  CHECK(usable(dir.path(), one));
+  REQUIRE(bench.told("workers_file_lost") == 1);
+  CHECK(bench.events.front().fields.front().second ==
+        "open " + lost + ": No such file or directory");
+  bench.until([&] { return bench.checker->stats().checks == 1; });
+  CHECK(bench.told("instance_up") == 0);
+  CHECK(bench.told("instance_down") == 0);
+  CHECK(bench.told("workers_file_lost") == 1);
+}
+
 TEST_CASE("a hand-over: checked in the shadow, asked for, taken without a gap") {
   const tests::TempDir dir;
   const auto one = somewhere();
