@@ -40,36 +40,47 @@ Status allocate_row(const WorkersWriter& workers, const std::string& path, std::
   return Done{};
 }
 
+// Locks a row that nobody has. Those whose word says free come first, since the kernel walks all
+// locks of the file for every try; a live word may belong to a dead owner, so then come all.
+Result<std::uint64_t> lock_any_row(const WorkersWriter& workers, const LockFile& lock,
+                                   const std::string& path) {
+  for (const bool only_free : {true, false}) {
+    for (std::uint64_t i = 0; i < workers.directory.size(); ++i) {
+      // [mm:row-claim] relaxed: only the order of trying hangs on it, the lock decides.
+      const std::uint64_t claim = workers.directory[i].claim.load(std::memory_order_relaxed);
+      if (only_free && unpack_identity(claim).phase == Phase::live) continue;
+      const Status locked = lock.try_lock(i);
+      if (locked) return i;
+      if (locked.error().kind != ErrorKind::busy) return locked.error();
+    }
+  }
+  return Error{ErrorKind::busy, 0, "claim a row in", path,
+               "all " + std::to_string(workers.directory.size()) +
+                   " rows are taken; raise max_workers and reload ballastd"};
+}
+
 }  // namespace
 
 Result<Row> Row::claim(const WorkersWriter& workers, const std::string& path) {
   auto lock = LockFile::open(path, /*writable=*/true);
   if (!lock) return lock.error();
-  for (std::uint64_t i = 0; i < workers.directory.size(); ++i) {
-    const Status locked = lock->try_lock(i);
-    if (!locked) {
-      if (locked.error().kind == ErrorKind::busy) continue;
-      return locked.error();
-    }
-    BALLAST_POINT("claim.locked");
-    if (const Status allocated = allocate_row(workers, path, i); !allocated) {
-      return allocated.error();  // the lock goes with `lock`
-    }
-    RowRecord& record = workers.directory[i];
-    const std::span<CounterRecord> counters = workers.row(i);
-    // Faults the row in now instead of in the first picks. Only a hint: an old kernel refuses it.
-    ::madvise(counters.data(), workers.row_stride, MADV_POPULATE_WRITE);
-    if (unpack_identity(record.claim.load(std::memory_order_relaxed)).phase == Phase::live) {
-      record.reaps.store(record.reaps.load(std::memory_order_relaxed) + 1,
-                         std::memory_order_relaxed);
-    }
-    const std::uint32_t incarnation = take(record.claim, counters);
-    describe_owner(record);
-    return Row(std::move(*lock), static_cast<std::uint32_t>(i), incarnation, &record, counters);
+  const auto locked = lock_any_row(workers, *lock, path);
+  if (!locked) return locked.error();
+  const std::uint64_t i = *locked;
+  BALLAST_POINT("claim.locked");
+  if (const Status allocated = allocate_row(workers, path, i); !allocated) {
+    return allocated.error();  // the lock goes with `lock`
   }
-  return Error{ErrorKind::busy, 0, "claim a row in", path,
-               "all " + std::to_string(workers.directory.size()) +
-                   " rows are taken; raise max_workers and reload ballastd"};
+  RowRecord& record = workers.directory[i];
+  const std::span<CounterRecord> counters = workers.row(i);
+  // Faults the row in now instead of in the first picks. Only a hint: an old kernel refuses it.
+  ::madvise(counters.data(), workers.row_stride, MADV_POPULATE_WRITE);
+  if (unpack_identity(record.claim.load(std::memory_order_relaxed)).phase == Phase::live) {
+    record.reaps.store(record.reaps.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+  const std::uint32_t incarnation = take(record.claim, counters);
+  describe_owner(record);
+  return Row(std::move(*lock), static_cast<std::uint32_t>(i), incarnation, &record, counters);
 }
 
 Row::Row(Row&& other) noexcept

@@ -20,8 +20,9 @@ namespace ballast::shm {
 // call `forget()` before anything else, and never `leave()`.
 class Row {
  public:
-  // Takes the first free row. `path` is the workers file, opened again for its locks. Errors:
-  // `busy` when all rows are taken (raise max_workers), `full` when there is no memory for the row.
+  // Takes the first free row, or if there is none the first of a dead owner. `path` is the workers
+  // file, opened again for its locks. Errors: `busy` when all rows are taken (raise max_workers),
+  // `full` when there is no memory for the row.
   static Result<Row> claim(const WorkersWriter& workers, const std::string& path);
 
   Row(Row&& other) noexcept;

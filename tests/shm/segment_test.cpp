@@ -270,6 +270,32 @@ TEST_CASE("when all rows are taken the error says what to do") {
   CHECK(Row::claim(made->workers, made->workers_file.path()));
 }
 
+TEST_CASE("free rows are taken before those of the dead, which come last and are not lost") {
+  const ballast::tests::TempDir dir;
+  const auto made = CheckerSegment::create(dir.path(), 1, {1, 4, 3, kPage}, {});
+  REQUIRE(made);
+  const auto claim = [&] { return Row::claim(made->workers, made->workers_file.path()); };
+  auto dead = claim();
+  REQUIRE(dead);
+  REQUIRE(dead->index() == 0);
+  count_started(dead->counters()[1].values[kStarted]);
+  dead->forget();  // as by SIGKILL: the lock is gone, the word still says live
+  const auto second = claim();
+  REQUIRE(second);
+  CHECK(second->index() == 1);
+  const auto third = claim();
+  REQUIRE(third);
+  CHECK(third->index() == 2);
+  const auto heir = claim();
+  REQUIRE(heir);
+  CHECK(heir->index() == 0);
+  CHECK(heir->incarnation() == 2);
+  CHECK(heir->counters()[1].values[kAbandoned].load(std::memory_order_relaxed) == 1);
+  // A word that a mad worker turned to free gives nobody a row that has an owner.
+  made->workers.directory[1].claim.store(0, std::memory_order_relaxed);
+  CHECK_FALSE(claim());
+}
+
 TEST_CASE("what a dead checker left half made or half removed is cleared away") {
   const ballast::tests::TempDir dir;
   for (const std::uint64_t id : {1U, 2U, 3U})
