@@ -1,8 +1,13 @@
 // How long a dead server goes on being picked. A process that serves one instance, or a thousand,
 // is killed with SIGKILL; the real checker, with its default settings and in its own process,
 // notices; the time ends when the last of two workers has had every key of a dead instance go
-// elsewhere. The workers are pinned to two processors and pick without pause, so that they compete
-// with everything else for them.
+// elsewhere. The workers are pinned to two processors. For the figures that count they rest after a
+// pick that still falls on the dead, as workers do that wait for requests: 50 us where one instance
+// dies, 500 us where a thousand do (waking 20,000 times a second would take the processors from the
+// dying process and the checker, and double the figure). The rest is part of the figure. Beside
+// them stand the figures of workers that never rest: on a machine of two processors the dying
+// process, the checker and both workers then fight for them, and it is the scheduler that is
+// measured.
 #include <sys/prctl.h>
 #include <time.h>
 
@@ -29,10 +34,11 @@ namespace {
 
 constexpr unsigned kWorkers = 2;
 constexpr std::size_t kStaying = 9;  // instances of another process, that live on
-constexpr long kRestNs = 50'000;
 constexpr std::uint64_t kPatienceNs = 30'000'000'000;
 
-enum class Rest { between_looks, never };
+struct Rest {
+  long ns = 0;  // between two looks; 0: never
+};
 
 struct Watch {
   Barrier barrier;
@@ -110,17 +116,18 @@ void watch(Worker& worker, const std::vector<bool>& dying, unsigned rank, Rest r
            Watch& shared) {
   ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
   std::vector<Key> keys = keys_of_slots(worker, dying);
+  const auto is_dying = [&](std::uint32_t slot) { return slot >= dying.size() || dying[slot]; };
   shared.barrier.wait(kWorkers);
   shared.ready.fetch_add(1, std::memory_order_release);  // pairs with the parent's load
   const std::uint64_t limit = monotonic_ns() + kPatienceNs;
-  while (!keys.empty()) {
-    std::erase_if(keys, [&](const Key& key) {
-      const std::uint32_t slot = worker.pick(key);
-      return slot < dying.size() && !dying[slot];
-    });
+  // A key that has gone elsewhere stays there, so each look begins where the last one stopped: with
+  // looks at all keys of a thousand instances the workers would compete with the checker.
+  while (true) {
+    while (!keys.empty() && !is_dying(worker.pick(keys.back())))
+      keys.pop_back();
     if (keys.empty()) break;
-    if (rest == Rest::between_looks) {
-      const timespec pause{0, kRestNs};
+    if (rest.ns != 0) {
+      const timespec pause{0, rest.ns};
       ::nanosleep(&pause, nullptr);
     }
     if (monotonic_ns() > limit) throw std::runtime_error("the death was not seen for 30 s");
@@ -152,14 +159,14 @@ double death_ms(std::size_t dying_count, std::size_t staying_count, Rest rest) {
       Worker worker(directory.path(), id, KeyOrder::mixed, rank);
       auto segment = shm::WorkerSegment::open(directory.path(), id);
       if (!segment) throw std::runtime_error(segment.error().to_text());
-      std::vector<bool> is_dying(segment->table.instances.size());
-      for (std::size_t slot = 0; slot < is_dying.size(); ++slot) {
+      std::vector<bool> dying_slots(segment->table.instances.size());
+      for (std::size_t slot = 0; slot < dying_slots.size(); ++slot) {
         const auto& words = segment->table.instances[slot].endpoint;
         const shm::Endpoint endpoint =
             shm::Endpoint::from_words({shm::get(words[0]), shm::get(words[1]), shm::get(words[2])});
-        is_dying[slot] = endpoint.port == dying[0].port && endpoint.address[1] == 1;
+        dying_slots[slot] = endpoint.port == dying[0].port && endpoint.address[1] == 1;
       }
-      watch(worker, is_dying, rank, rest, shared[0]);
+      watch(worker, dying_slots, rank, rest, shared[0]);
     });
   } catch (...) {
     shared[0].ready.store(kWorkers, std::memory_order_release);  // pairs with the killer's load
@@ -172,11 +179,11 @@ double death_ms(std::size_t dying_count, std::size_t staying_count, Rest rest) {
 }
 
 void bench_death(Rows& rows, const std::string& id, std::size_t dying, std::size_t rounds,
-                 const Goal& goal) {
+                 Rest rest, const Goal& goal) {
   std::vector<double> resting, spinning;
   for (std::size_t round = 0; round < rounds; ++round) {
-    resting.push_back(death_ms(dying, kStaying, Rest::between_looks));
-    spinning.push_back(death_ms(dying, kStaying, Rest::never));
+    resting.push_back(death_ms(dying, kStaying, rest));
+    spinning.push_back(death_ms(dying, kStaying, Rest{}));
   }
   rows.add({id, spread_of(resting), "ms", Better::lower, goal});
   rows.add({id + "/spinning_workers", spread_of(spinning), "ms", Better::lower, {}});
@@ -185,10 +192,12 @@ void bench_death(Rows& rows, const std::string& id, std::size_t dying, std::size
 }  // namespace
 
 void add_death_cases(Suite& suite) {
-  suite.add("death.one_ms",
-            [](Rows& rows) { bench_death(rows, "death.one_ms", 1, 21, {"<= 2 ms", 2}); });
-  suite.add("death.thousand_ms",
-            [](Rows& rows) { bench_death(rows, "death.thousand_ms", 1000, 11, {"<= 30 ms", 30}); });
+  suite.add("death.one_ms", [](Rows& rows) {
+    bench_death(rows, "death.one_ms", 1, 21, Rest{50'000}, {"<= 2 ms", 2});
+  });
+  suite.add("death.thousand_ms", [](Rows& rows) {
+    bench_death(rows, "death.thousand_ms", 1000, 11, Rest{500'000}, {"<= 30 ms", 30});
+  });
 }
 
 }  // namespace ballast::bench
