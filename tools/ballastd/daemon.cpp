@@ -197,12 +197,14 @@ class Daemon {
         fail(lease.error().to_text());
         return ended = true;
       }
-      if (asked != 0) return false;
+      // Each time, since a third one may have taken over meanwhile: a request is for one term. And
+      // one that gives up may have taken back the request for all.
       const auto request = shm::Lease::request_handover(directory_);
       if (!request) {
         fail(request.error().to_text());
         return ended = true;
       }
+      if (asked == *request) return false;
       asked = *request;
       tell(Level::info, "handover_requested", {{"term", std::to_string(asked)}});
       return false;

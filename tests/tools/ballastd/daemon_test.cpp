@@ -14,8 +14,13 @@
 #include <fstream>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "shm/lease.hpp"
+#include "shm/mapped_file.hpp"
+#include "shm/paths.hpp"
+#include "shm/views.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/support/tiny_server.hpp"
 
@@ -282,6 +287,29 @@ TEST_CASE("a hand-over") {
   CHECK(fresh.seen().find("instance_") == std::string::npos);  // nothing flapped
   fresh.signal(SIGTERM);
   CHECK(fresh.wait_for_exit() == 0);
+}
+
+TEST_CASE("a hand-over asks again when a third one has taken over, or taken back the request") {
+  using namespace ballast::shm;
+  const Setting setting;
+  auto old = Lease::acquire(setting.directory(), Lease::Wait::no);
+  REQUIRE(old);
+  const auto file =
+      MappedFile::open(locator_path(setting.directory()), MappedFile::Access::read_write, true);
+  REQUIRE(file);
+  const auto locator = open_locator_writable(*file, BootCheck::required);
+  REQUIRE(locator);
+  Process fresh(setting.run({"--handover"}));
+  fresh.wait_for("handover_requested term=1");
+  (*locator)->term.store(2);  // as if the lease had changed hands between two looks
+  fresh.wait_for("handover_requested term=2");
+  CHECK((*locator)->handover_term.load() == 2);
+  Lease::withdraw_handover(setting.directory(), 2);
+  while ((*locator)->handover_term.load() != 2)
+    std::this_thread::yield();
+  old->leave();
+  CHECK(fresh.wait_for("segment_created").find("term=3") != std::string::npos);
+  fresh.wait_for(" ready");
 }
 
 TEST_CASE("a hand-over from nobody is a start") {
