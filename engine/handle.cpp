@@ -186,7 +186,7 @@ void Handle::wait_to_retry() noexcept {
 }
 
 // What a handle that is not in order does about it, now and then.
-void Handle::attend() {
+void Handle::recover() {
   if (forked_) {
     const std::lock_guard lock(fork_mutex());
     forked_ = false;
@@ -275,7 +275,7 @@ ballast_status_t Handle::refresh(Service& service) {
 }
 
 ballast_status_t Handle::find_service(std::string_view name, ballast_service_t& out) {
-  if (forked_) attend();
+  if (forked_) recover();
   for (std::size_t i = 0; i < services_.size(); ++i) {
     if (services_[i].name != name) continue;
     out = static_cast<ballast_service_t>(i);
@@ -338,7 +338,7 @@ ballast_status_t Handle::pick_otherwise(Service& service, const void* key, std::
       view.kind == shm::LookupKind::ring
           ? pick_ring(view, ketama_hash({static_cast<const char*>(key), length}), also)
           : pick_turn(view, segment_->workers.tickets[service.index].next, service.tickets, also);
-  if (choice.verdict == Verdict::ok) [[likely]]
+  if (choice.result == PickResult::ok) [[likely]]
     return take(choice, view, out);
   return pick_slow(service, key, length, {}, out);
 }
@@ -351,7 +351,7 @@ ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_
     out.family = 0;  // what an unconfirmed look may have left there
     return status;
   };
-  if (forked_ || frozen_ || counters_ == nullptr) attend();
+  if (forked_ || frozen_ || counters_ == nullptr) recover();
   GenerationView& view = service.view;
   for (unsigned attempt = 0; attempt < kMaxRefreshes; ++attempt) {
     if (view.kind == shm::LookupKind::none) {
@@ -368,15 +368,15 @@ ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_
         choose(view, hash, &segment_->workers.tickets[service.index].next, service.tickets,
                std::span<const Excluded>(excluded.data(), excluded_count),
                [&](std::uint32_t slot) { read_address(slot, out); });
-    switch (choice.verdict) {
-      case Verdict::ok:
+    switch (choice.result) {
+      case PickResult::ok:
         if (counters_ != nullptr) return take(choice, view, out);
         fill(choice, view, out);
         return BALLAST_OK;
-      case Verdict::no_instance:
+      case PickResult::no_instance:
         return fail(BALLAST_NO_INSTANCE);
-      case Verdict::changed:
-      case Verdict::long_way:
+      case PickResult::changed:
+      case PickResult::long_way:
         view.poison();
         break;
     }

@@ -86,7 +86,7 @@ class Handle {
   void retire_row();
   void set_row(std::optional<shm::Row> row) noexcept;
   void forget_generations() noexcept;
-  void attend();
+  void recover();
   void wait_to_retry() noexcept;
   ballast_status_t refresh(Service& service);
   [[nodiscard]] const shm::ServiceRecord* locate(Service& service) const;
@@ -182,7 +182,7 @@ inline ballast_status_t Handle::pick(ballast_service_t service, const void* key,
   if (view.kind == shm::LookupKind::table) [[likely]] {
     const Choice choice = pick_straight(view, key_hash(key, length),
                                         [&](std::uint32_t slot) { read_address(slot, out); });
-    if (choice.verdict == Verdict::ok) [[likely]]
+    if (choice.result == PickResult::ok) [[likely]]
       return take(choice, view, out);
   } else if (view.kind != shm::LookupKind::none && counters_ != nullptr && !frozen_) {
     return pick_otherwise(entry, key, length, out);

@@ -29,7 +29,7 @@ inline constexpr std::uint32_t kMaxProbes = 24;
 // tickets, so the host's order is exact to within 7 picks a worker.
 inline constexpr std::uint32_t kTicketBlock = 8;
 
-enum class Verdict : std::uint8_t {
+enum class PickResult : std::uint8_t {
   ok = 0,
   no_instance = 1,  // every instance is unusable or excluded
   changed = 2,      // root moved: refresh the view and pick again
@@ -44,7 +44,7 @@ struct Choice {
   std::uint32_t slot = 0;
   std::uint16_t attempts = 0;  // candidates looked at, this one included
   Because because = Because::first_choice;
-  Verdict verdict = Verdict::long_way;
+  PickResult result = PickResult::long_way;
 };
 
 // An instance that must not be picked again: which slot, and which tenant of it.
@@ -85,7 +85,7 @@ template <class View, class Also>
       also(slot);
       BALLAST_POINT("pick.read");
       if (shm::unchanged(*view.root, view.entered)) [[likely]] {
-        return {state, slot, 1, Because::first_choice, Verdict::ok};
+        return {state, slot, 1, Because::first_choice, PickResult::ok};
       }
     }
   }
@@ -118,7 +118,7 @@ template <class View, class TicketWord, class Also>
                                Also&& also) noexcept {
   const std::uint64_t ticket = take_ticket(shared, tickets);
   const Choice choice = confirm(view, shm::get(view.lookup[ticket % view.lookup_count]), also);
-  if (choice.verdict != Verdict::ok) --tickets.next;  // choose() takes it again
+  if (choice.result != PickResult::ok) --tickets.next;  // choose() takes it again
   return choice;
 }
 
@@ -212,9 +212,9 @@ template <class View, class TicketWord, class Also>
     }
   }
   if (!shm::unchanged(*view.root, view.entered)) {
-    choice.verdict = Verdict::changed;
+    choice.result = PickResult::changed;
   } else {
-    choice.verdict = found ? Verdict::ok : Verdict::no_instance;
+    choice.result = found ? PickResult::ok : PickResult::no_instance;
   }
   return choice;
 }

@@ -33,7 +33,7 @@ class Worker {
   [[nodiscard, gnu::always_inline]] inline std::uint32_t pick(const Key& key) noexcept {
     const std::uint64_t hash = engine::key_hash(key.bytes, key.size);
     const engine::Choice choice = engine::pick_straight(view, hash, [](std::uint32_t) {});
-    if (choice.verdict == engine::Verdict::ok) [[likely]]
+    if (choice.result == engine::PickResult::ok) [[likely]]
       return choice.slot;
     return pick_slow(hash);
   }
@@ -61,8 +61,8 @@ class Worker {
     while (true) {
       const engine::Choice choice = engine::choose(view, hash, &segment_.workers.tickets[0].next,
                                                    tickets_, {}, [](std::uint32_t) {});
-      if (choice.verdict == engine::Verdict::ok) return choice.slot;
-      if (choice.verdict == engine::Verdict::no_instance) return shm::kNoSlot;
+      if (choice.result == engine::PickResult::ok) return choice.slot;
+      if (choice.result == engine::PickResult::no_instance) return shm::kNoSlot;
       refresh();
     }
   }

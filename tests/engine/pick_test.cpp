@@ -83,7 +83,7 @@ struct Memory {
     const auto nothing_else = [](std::uint32_t) {};
     if (excluded.empty()) {
       const Choice straight = pick_straight(view, hash, nothing_else);
-      if (straight.verdict != Verdict::long_way) return straight;
+      if (straight.result != PickResult::long_way) return straight;
     }
     return choose(view, hash, &ticket, tickets, excluded, nothing_else);
   }
@@ -113,7 +113,7 @@ TEST_CASE("only keys of an unusable instance move") {
     std::vector<std::uint32_t> before;
     for (int k = 0; k < 200; ++k) {
       const Choice choice = memory.pick(hash_for(kind, "key" + std::to_string(k)));
-      RC_ASSERT(choice.verdict == Verdict::ok);
+      RC_ASSERT(choice.result == PickResult::ok);
       RC_ASSERT(choice.because == Because::first_choice);
       before.push_back(choice.slot);
     }
@@ -123,9 +123,9 @@ TEST_CASE("only keys of an unusable instance move") {
       const Choice choice = memory.pick(hash_for(kind, "key" + std::to_string(k)));
       const std::uint32_t was = before[static_cast<std::size_t>(k)];
       if (down.size() == count) {
-        RC_ASSERT(choice.verdict == Verdict::no_instance);
+        RC_ASSERT(choice.result == PickResult::no_instance);
       } else if (down.contains(was)) {
-        RC_ASSERT(choice.verdict == Verdict::ok);
+        RC_ASSERT(choice.result == PickResult::ok);
         RC_ASSERT(!down.contains(choice.slot));
         RC_ASSERT(choice.because == Because::unusable);
         RC_ASSERT(choice.attempts > 1);
@@ -164,9 +164,9 @@ TEST_CASE("a usable instance that is not excluded is found, whatever else is wro
     Tickets tickets;
     const Choice choice = memory.pick(*rc::gen::arbitrary<std::uint64_t>(), tickets, excluded);
     if (good.empty()) {
-      RC_ASSERT(choice.verdict == Verdict::no_instance);
+      RC_ASSERT(choice.result == PickResult::no_instance);
     } else {
-      RC_ASSERT(choice.verdict == Verdict::ok);
+      RC_ASSERT(choice.result == PickResult::ok);
       RC_ASSERT(good.contains(choice.slot));
     }
   }));
@@ -225,10 +225,10 @@ TEST_CASE("a root that moved is never overlooked") {
        {shm::LookupKind::table, shm::LookupKind::ring, shm::LookupKind::schedule}) {
     Memory memory(kind, 4);
     memory.root.store(7, std::memory_order_relaxed);
-    CHECK(memory.pick(1).verdict == Verdict::changed);
+    CHECK(memory.pick(1).result == PickResult::changed);
     for (std::size_t i = 0; i < 4; ++i)
       memory.set_usable(i, false);
-    CHECK(memory.pick(1).verdict == Verdict::changed);
+    CHECK(memory.pick(1).result == PickResult::changed);
   }
 }
 
@@ -255,7 +255,7 @@ TEST_CASE("random words in a table never lead outside of it") {
     Tickets tickets;
     for (int i = 0; i < 50; ++i) {
       const Choice choice = memory.pick(*rc::gen::arbitrary<std::uint64_t>(), tickets);
-      if (choice.verdict == Verdict::ok) RC_ASSERT(choice.slot < memory.view.slot_count);
+      if (choice.result == PickResult::ok) RC_ASSERT(choice.slot < memory.view.slot_count);
     }
   }));
 }

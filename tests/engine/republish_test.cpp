@@ -184,11 +184,11 @@ void read_until_stopped(World& world, int reader) {
           address[i] = shm::get(world.instances[slot].endpoint[i]);
       };
       Choice choice = pick_straight(view, hash, read_address);
-      if (choice.verdict == Verdict::long_way)
+      if (choice.result == PickResult::long_way)
         choice = choose(view, hash, &ticket, tickets, {}, read_address);
-      if (choice.verdict == Verdict::changed) break;
+      if (choice.result == PickResult::changed) break;
       const std::uint64_t epoch = view.entered;
-      const bool whole = choice.verdict == Verdict::ok && choice.slot / kSlots == epoch % 2 &&
+      const bool whole = choice.result == PickResult::ok && choice.slot / kSlots == epoch % 2 &&
                          shm::incarnation_of(choice.state) == static_cast<std::uint32_t>(epoch) &&
                          address[0] == epoch && address[1] == epoch && address[2] == epoch;
       if (!whole) world.mixed[reader].fetch_add(1, std::memory_order_relaxed);
