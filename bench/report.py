@@ -71,12 +71,6 @@ def compiler():
     return f"{run.stdout.splitlines()[0]}, {build} build" if run.stdout else ""
 
 
-def commit():
-    run = subprocess.run(["git", "-c", "safe.directory=*", "-C", ROOT, "rev-parse", "--short", "HEAD"],
-                         capture_output=True, text=True, check=False)
-    return run.stdout.strip()
-
-
 def limit(row):
     match = re.search(r"\d+(?:\.\d+)?", row["goal"])
     return float(match[0]) if match else None
@@ -150,7 +144,7 @@ def page(suites, where, svg):
     lines = ["# Benchmarks", "",
              f"Made by `tools/dev bench {names} && tools/dev bench report` from `build/bench/*.json`; "
              "do not edit.", "",
-             f"Measured on: {where}. Commit {commit() or 'unknown'}.", "",
+             f"Measured on: {where}.", "",
              "A figure is the median of its runs; low and high are the lowest and the highest run. "
              "Ratios are taken pair by pair: short bursts (about 100 us) of the one and of the other "
              "take turns in the same pinned processes, a run is the median of 100 such pairs. Rows "

@@ -95,25 +95,36 @@ void bench_control(Rows& rows) {
 
 // Takes an instance out and puts it back, another one each time, 100,000 stores a second; so for
 // half of the time one instance is unusable, and its keys move.
-void flip(checker::Publisher& publisher, const std::atomic<bool>& stop) {
+struct Flips {
+  std::uint64_t count = 0;
+  std::uint64_t ns = 0;
+};
+
+void flip(checker::Publisher& publisher, const std::atomic<bool>& stop, Flips& flips) {
   const auto& table = publisher.segment().table;
   const auto& instances = publisher.instances();
-  std::uint64_t next = monotonic_ns();
-  for (std::uint64_t i = 0; !stop.load(std::memory_order_relaxed); ++i) {
+  const std::uint64_t from = monotonic_ns();
+  std::uint64_t next = from;
+  std::uint64_t i = 0;
+  for (; !stop.load(std::memory_order_relaxed); ++i) {
     shm::Word64& word = table.states[instances[i / 2 % instances.size()].slot];
     // The one writer changes the usable bit; readers pair with it as with the checker's store.
     shm::put(word, word.load(std::memory_order_relaxed) ^ shm::kUsableBit);
     for (next += kFlipIntervalNs; monotonic_ns() < next;)
       relax();
   }
+  flips = {i, monotonic_ns() - from};
 }
 
 void bench_flips(Rows& rows, std::size_t instances) {
   Namespace made(instances, engine::Strategy::maglev);
   PairedPlan plan;
-  plan.beside = [&](const std::atomic<bool>& stop) { flip(made.publisher(), stop); };
+  const SharedArray<Flips> flips(1);
+  plan.beside = [&](const std::atomic<bool>& stop) { flip(made.publisher(), stop, flips[0]); };
   const PairedResult r = safe_over_floor(made, plan, KeyOrder::runs);
   rows.add({"pick.flips_over_floor" + cell(instances, 1), r.ratio, "x", Better::lower, {}});
+  const double rate = static_cast<double>(flips[0].count) * 1e9 / static_cast<double>(flips[0].ns);
+  rows.add({"pick.flips_per_s" + cell(instances, 1), spread_of({rate}), "/s", Better::higher, {}});
 }
 
 // The same table and states in shared memory, plain, with a reader-writer lock round each pick.
