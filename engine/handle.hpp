@@ -1,20 +1,20 @@
-// One worker thread's attachment: the mapped segment, its row of counters, and a view of each
-// service it asked for. Reads what the checker publishes and writes only its own row and the
-// tickets. It looks after itself: a replaced table, a service that went and came back, a fork, rows
-// that are all taken. If the checker is dead it goes on from what is published; if this process
-// dies its row is reaped. One thread at a time; see engine/ballast.h for what users are promised.
+// What one worker thread picks with: its attachment to a segment, and a view of each service that
+// it asked for. Reads what the checker publishes and writes only its own row and the tickets. It
+// looks after itself: a replaced table, a service that went and came back, a fork, rows that are
+// all taken. If the checker is dead it goes on from what is published; if this process dies its row
+// is reaped. One thread at a time; see engine/ballast.h for what users are promised.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/attachment.hpp"
 #include "engine/ballast.h"
 #include "engine/generation_view.hpp"
 #include "engine/hash.hpp"
@@ -22,20 +22,11 @@
 #include "shm/crash_point.hpp"
 #include "shm/result.hpp"
 #include "shm/row_protocol.hpp"
-#include "shm/rows.hpp"
-#include "shm/segment.hpp"
 
 namespace ballast::engine {
 
 // How often a pick whose generation was replaced under it starts again.
 inline constexpr unsigned kMaxRefreshes = 64;
-// While something is wrong that a later try may mend, every so many picks try, and the first after
-// so long: a worker with a request a second must not stay on a replaced table for a quarter of an
-// hour.
-inline constexpr std::uint32_t kRetryEveryPicks = 1024;
-inline constexpr std::int64_t kRetryAfterSeconds = 2;  // coarse: one less at times
-// Replaced segments with picks in flight that a handle keeps; the oldest then counts as abandoned.
-inline constexpr std::size_t kMaxRetired = 8;
 inline constexpr std::size_t kMaxServicesPerHandle = shm::kMaxServices;
 
 class Handle {
@@ -58,8 +49,8 @@ class Handle {
       ballast_pick_t& pick, ballast_outcome_t outcome, std::uint64_t latency_us) noexcept;
 
   [[nodiscard]] std::uint64_t epoch(ballast_service_t service);
-  void describe(ballast_info_t& out) const noexcept;
-  [[nodiscard]] const char* warning() const noexcept;
+  void describe(ballast_info_t& out) const noexcept { attachment_.describe(out); }
+  [[nodiscard]] const char* warning() const noexcept { return attachment_.warning(); }
 
   // What the fork handler does in the child: plain stores and close(2) only.
   void after_fork_in_child() noexcept;
@@ -71,23 +62,11 @@ class Handle {
     std::uint32_t index = 0;  // where it was last found in the table
     std::string name;
   };
-  // A replaced segment in which picks are still in flight.
-  struct Retired {
-    shm::WorkerSegment segment;
-    shm::Row row;
-    std::uint64_t in_flight = 0;
-  };
 
-  explicit Handle(std::string directory) noexcept : directory_(std::move(directory)) {}
+  explicit Handle(std::string directory) noexcept : attachment_(std::move(directory)) {}
 
-  shm::Status enter_active_segment();
-  void adopt(shm::WorkerSegment segment);
-  void try_claim();
-  void retire_row();
-  void set_row(std::optional<shm::Row> row) noexcept;
   void forget_generations() noexcept;
   void recover();
-  void wait_to_retry() noexcept;
   ballast_status_t refresh(Service& service);
   [[nodiscard]] const shm::ServiceRecord* locate(Service& service) const;
   bool note_superseded();
@@ -105,7 +84,7 @@ class Handle {
                                std::span<Excluded> out) const noexcept;
 
   void read_address(std::uint32_t slot, ballast_pick_t& out) const noexcept {
-    const auto& endpoint = instances_[slot].endpoint;
+    const auto& endpoint = attachment_.instances()[slot].endpoint;
     const std::uint64_t first = shm::get(endpoint[0]);
     const std::uint64_t address[2] = {shm::get(endpoint[1]), shm::get(endpoint[2])};
     out.port = static_cast<std::uint16_t>(first);
@@ -117,17 +96,17 @@ class Handle {
                         ballast_pick_t& out) noexcept {
     fill(choice, view, out);
     BALLAST_POINT("pick.chosen");
-    shm::count_started(counters_[choice.slot].values[shm::kStarted]);
+    shm::count_started(attachment_.counters()[choice.slot].values[shm::kStarted]);
     BALLAST_POINT("pick.counted");
     return BALLAST_OK;
   }
   void fill(const Choice& choice, const GenerationView& view, ballast_pick_t& out) const noexcept {
     out.slot = choice.slot;
     out.incarnation = shm::incarnation_of(choice.state);
-    out.row = row_index_;
-    out.row_incarnation = row_incarnation_;
+    out.row = attachment_.row_index();
+    out.row_incarnation = attachment_.row_incarnation();
     out.reason = static_cast<std::uint8_t>(choice.because);
-    out.segment = segment_id_;
+    out.segment = attachment_.segment_id();
     out.epoch = shm::epoch_of(view.entered);
     out.attempts = choice.attempts;
     out.reported = 0;
@@ -139,26 +118,8 @@ class Handle {
   // `services_`, kept at hand because the vector would have to divide.
   Service* service_data_ = nullptr;
   std::size_t service_count_ = 0;
-  const shm::InstanceRecord* instances_ = nullptr;
-  shm::CounterRecord* counters_ = nullptr;  // of the own row
-  std::uint64_t segment_id_ = 0;
-  std::uint64_t counted_slots_ = 0;  // 0 while there is no row
-  std::uint32_t row_index_ = BALLAST_NO_ROW;
-  std::uint32_t row_incarnation_ = 0;
-
-  std::string directory_;
+  Attachment attachment_;
   std::vector<Service> services_;
-  std::optional<shm::WorkerSegment> segment_;  // before the row, which lies in it
-
-  std::optional<shm::Row> row_;
-  std::vector<std::unique_ptr<Retired>> retired_;
-  bool frozen_ = false;  // superseded, and the new segment cannot be opened yet
-  bool forked_ = false;  // in a child that has not picked yet
-  // Until the next try, while frozen or without a row: picks, and CLOCK_MONOTONIC_COARSE.
-  std::uint32_t retry_in_ = 0;
-  std::int64_t retry_at_s_ = 0;
-  std::string row_warning_;
-  std::string segment_warning_;
 };
 
 // The outcomes of the C API are the counters of a row.
@@ -184,7 +145,7 @@ inline ballast_status_t Handle::pick(ballast_service_t service, const void* key,
                                         [&](std::uint32_t slot) { read_address(slot, out); });
     if (choice.result == PickResult::ok) [[likely]]
       return take(choice, view, out);
-  } else if (view.kind != shm::LookupKind::none && counters_ != nullptr && !frozen_) {
+  } else if (view.kind != shm::LookupKind::none && attachment_.in_order()) {
     return pick_otherwise(entry, key, length, out);
   }
   return pick_slow(entry, key, length, {}, out);
@@ -212,10 +173,11 @@ inline ballast_status_t Handle::report(ballast_pick_t& pick, ballast_outcome_t o
   }
   if (pick.reported != 0) [[unlikely]]
     return BALLAST_ALREADY_REPORTED;
-  if (pick.slot < counted_slots_ && pick.segment == segment_id_ && pick.row == row_index_ &&
-      pick.row_incarnation == row_incarnation_) [[likely]] {
+  if (pick.slot < attachment_.counted_slots() && pick.segment == attachment_.segment_id() &&
+      pick.row == attachment_.row_index() && pick.row_incarnation == attachment_.row_incarnation())
+      [[likely]] {
     pick.reported = 1;
-    count_report(counters_[pick.slot], outcome, latency_us);
+    count_report(attachment_.counters()[pick.slot], outcome, latency_us);
     return BALLAST_OK;
   }
   return report_slow(pick, outcome, latency_us);
