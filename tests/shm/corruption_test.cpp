@@ -205,14 +205,17 @@ TEST_CASE("rows whose records are damaged can still be claimed, left and reaped"
   sweep(workers, rows, rows + sizeof(Word64), [&](std::size_t) {
     const auto segment = WorkerSegment::open(sample.directory(), 1);
     REQUIRE(segment);
+    // A row that seems to have an owner is passed over while others are free, and is reaped.
+    const auto claim = segment->workers.directory[0].claim.load(std::memory_order_relaxed);
+    const bool seems_live = unpack_identity(claim).phase == Phase::live;
     auto row = Row::claim(segment->workers, segment->workers_file.path());
     REQUIRE(row);
-    CHECK(row->index() == 0);
+    CHECK(row->index() == (seems_live ? 1 : 0));
     CHECK(read_in_flight(row->counters()[1].values) >= 0);
     row->leave();
     const auto lock = LockFile::open(sample.workers(), true);
     REQUIRE(lock);
-    CHECK(reap_dead_rows(segment->workers, *lock).rows == 0);
+    CHECK(reap_dead_rows(segment->workers, *lock).rows == (seems_live ? 1 : 0));
     workers.undo();
   });
 }
