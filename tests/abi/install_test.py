@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 INSTALLED = ("bin/ballast", "bin/ballastd", "include/ballast.h", "include/ballast.hpp",
-             "lib/**/libballast.so", "lib/**/libballast.a", "lib/**/pkgconfig/ballast.pc")
+             "lib*/**/libballast.so", "lib*/**/libballast.a", "lib*/**/pkgconfig/ballast.pc")
 
 
 def run(command, **more):
