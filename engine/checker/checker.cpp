@@ -85,6 +85,7 @@ class Checker::Impl {
           {"term", std::to_string(publisher_->term())},
           {"services", std::to_string(settings.services.size())},
           {"instances", std::to_string(count_instances(settings))}});
+    tick();  // beat at once, and reap who died while nobody was in office
     return shm::Done{};
   }
 
