@@ -55,6 +55,9 @@ struct OpenRequest {
   bool receive = true;
   StreamHandler* handler = nullptr;  // must outlive the stream
   std::uint64_t user = 0;            // handed back with every event
+  // The connection will most likely be refused: a backend may put off what follows it until it is
+  // there.
+  bool doubtful = false;
 };
 
 enum class Backend : std::uint8_t { automatic = 0, io_uring = 1, epoll = 2 };

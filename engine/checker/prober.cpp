@@ -234,7 +234,8 @@ class Prober::Impl final : public StreamHandler {
     finish_check(target, {connecting ? Reason::connect_timeout : Reason::timeout, ETIMEDOUT, {}});
   }
 
-  void start_check(Target& target) {
+  // `hurried`: because a connection was lost just now.
+  void start_check(Target& target, bool hurried = false) {
     const bool reuse = target.check->kind == CheckKind::http && bool{target.stream};
     if (!reuse && loop_.open_streams() >= loop_.max_streams()) {
       ++stats_.postponed;
@@ -243,7 +244,10 @@ class Prober::Impl final : public StreamHandler {
     target.started = Clock::now();
     target.hurried = false;
     loop_.timers().arm(target.timer, target.started + target.check->timeout);
-    if (!reuse) return connect(target);
+    if (!reuse) {
+      if (hurried) hurry(target);
+      return connect(target);
+    }
     --stats_.kept;
     target.reused = true;
     target.phase = Phase::awaiting;
@@ -260,6 +264,7 @@ class Prober::Impl final : public StreamHandler {
     request.peer = target.endpoint;
     request.first = target.request;
     request.receive = target.check->kind == CheckKind::http || target.check->tcp_sentinel;
+    request.doubtful = target.hurried;
     request.handler = this;
     request.user = target.index;
     target.stream = loop_.open(request);
@@ -316,8 +321,7 @@ class Prober::Impl final : public StreamHandler {
     }
     // With a check already under way (TCP), its result decides.
     if (target.health.on_connection_lost(*target.check, Clock::now()) && resting) {
-      start_check(target);
-      if (target.phase == Phase::connecting) hurry(target);
+      start_check(target, /*hurried=*/true);
     }
   }
 

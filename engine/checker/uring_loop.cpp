@@ -77,15 +77,16 @@ class UringLoop final : public Loop {
     io_uring_prep_socket_direct(sqe, address.ss_family, SOCK_STREAM, IPPROTO_TCP, id.index, 0);
     finish(sqe, Op::socket, id, IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS);
 
-    const bool sends = stream.payload != nullptr;
+    stream.receives = request.receive;
+    // A chain that breaks at its connect costs a completion for each link behind it.
+    stream.put_off = request.doubtful;
+    const bool chained = !stream.put_off && (stream.payload != nullptr || stream.receives);
     sqe = ring_.next();
     io_uring_prep_connect(sqe, static_cast<int>(id.index), &stream.address.generic, length);
-    finish(sqe, Op::connect, id,
-           IOSQE_FIXED_FILE | (sends || request.receive ? IOSQE_IO_LINK : 0U));
+    finish(sqe, Op::connect, id, IOSQE_FIXED_FILE | (chained ? IOSQE_IO_LINK : 0U));
     stream.connecting = true;
     ++stream.pending;
-    if (sends) prepare_send(stream, id, request.receive ? IOSQE_IO_LINK : 0U);
-    if (request.receive) prepare_receive(stream, id);
+    if (chained) prepare_exchange(stream, id);
     return id;
   }
 
@@ -163,6 +164,8 @@ class UringLoop final : public Loop {
     bool winding_down = false;  // being closed, as soon as the kernel owes nothing
     bool has_file = true;       // until the kernel says that there is none
     bool connecting = false;
+    bool receives = false;
+    bool put_off = false;  // the first exchange waits for the connection
     bool sending = false;
     bool cancelling = false;
     int socket_error = 0;
@@ -212,6 +215,12 @@ class UringLoop final : public Loop {
     const StreamId id{kRefusedIndex, refusals_};
     refused_.push_back({id, request.handler, request.user, error});
     return id;
+  }
+
+  // The first payload, if there is one, and the receive that stays.
+  void prepare_exchange(Stream& stream, StreamId id) {
+    if (stream.payload != nullptr) prepare_send(stream, id, stream.receives ? IOSQE_IO_LINK : 0U);
+    if (stream.receives) prepare_receive(stream, id);
   }
 
   void prepare_send(Stream& stream, StreamId id, unsigned link) {
@@ -334,6 +343,10 @@ class UringLoop final : public Loop {
     if (!stream.used) return;
     if (result < 0) {
       return end(stream, id, stream.socket_error != 0 ? stream.socket_error : -result);
+    }
+    if (stream.put_off) {
+      ring_.reserve(kChainLength);
+      prepare_exchange(stream, id);
     }
     stream.handler->on_connect(id, stream.user);
   }

@@ -110,6 +110,25 @@ TEST_CASE("connects, sends, receives, sends again, and hears of the end") {
   });
 }
 
+TEST_CASE("a doubtful connection is refused, or works as any other") {
+  on_each_backend([](Backend backend) {
+    const auto endpoint = fresh();
+    Fixture f(backend);
+    const auto request = std::make_shared<const std::string>(kRequest);
+    static_cast<void>(f.loop->open({endpoint, request, true, &f.recorder, 7, /*doubtful=*/true}));
+    f.until([&] { return f.recorder.count(Event::end) == 1; });
+    CHECK(f.recorder.events.back().error == ECONNREFUSED);
+    CHECK(f.recorder.count(Event::connect) == 0);
+    const TinyServer server(Behaviour::good, {endpoint});
+    const StreamId stream =
+        f.loop->open({endpoint, request, true, &f.recorder, 8, /*doubtful=*/true});
+    f.until([&] { return f.recorder.received == kAnswer; });
+    CHECK(f.recorder.count(Event::connect) == 1);
+    f.loop->close(stream);
+    f.until([&] { return f.loop->open_streams() == 0; });
+  });
+}
+
 TEST_CASE("failures to connect, told later and never from within open") {
   on_each_backend([](Backend backend) {
     Fixture f(backend);
