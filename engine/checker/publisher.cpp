@@ -160,6 +160,11 @@ void Publisher::State::start_draining(std::uint64_t id) {
 
 shm::Status Publisher::apply(const Settings& settings) {
   State& s = *state_;
+  // Growing would put files into a directory that is another checker's by now.
+  if (!s.lease.still_in_place()) {
+    return shm::Error{shm::ErrorKind::not_found, 0, "publish into", s.lease.directory(),
+                      "the directory was removed or replaced; start ballastd again"};
+  }
   // A generation that a damaged table or a crash left unusable is built again, and so is one that
   // was marked superseded by a checker whose directory was gone, and has come back.
   for (std::size_t i = 0; i < s.segment.table.services.size(); ++i) {

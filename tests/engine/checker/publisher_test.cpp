@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <filesystem>
 #include <set>
 
 #include "engine/generation_writer.hpp"
@@ -220,6 +221,19 @@ TEST_CASE("growth moves everything to a new segment, and drains the old one") {
   CHECK(shm::list_segments(dir.path()) == std::vector<std::uint64_t>{active});
   CHECK(shm::read_record(table.carried[1]).values[shm::kSuccess] == 1);
   CHECK(shm::read_record(table.carried[1]).values[shm::kReset] == 1);
+}
+
+TEST_CASE("nothing is published into a directory that was removed and may be another's by now") {
+  const tests::TempDir dir;
+  const Settings small = settings_of({service_of("a", 0, 3)});
+  Publisher publisher = open_publisher(dir.path(), small);
+  REQUIRE(publisher.apply(small));
+  std::filesystem::remove_all(dir.path());
+  std::filesystem::create_directory(dir.path());
+  const auto status = publisher.apply(settings_of({service_of("a", 0, 300)}));
+  REQUIRE_FALSE(status);
+  CHECK(status.error().to_text().find("removed or replaced") != std::string::npos);
+  CHECK(std::filesystem::is_empty(dir.path()));
 }
 
 TEST_CASE("settings beyond the limits are refused and leave the table as it was") {
