@@ -1,6 +1,6 @@
-// The prober against real server processes, on both backends. Nothing is measured by the clock:
-// where it matters that something is seen at once, the check interval is an hour, so that only the
-// sentinel can have brought it about. The pump's limit only keeps a broken build from hanging.
+// The prober against real server processes, on both backends; sentinel_test.cpp has what it makes
+// of kept connections. Nothing is measured by the clock: where it matters that something is seen at
+// once, the check interval is an hour. The pump's limit only keeps a broken build from hanging.
 #include "engine/checker/prober.hpp"
 
 #include <doctest/doctest.h>
