@@ -47,6 +47,8 @@ BALLAST_ASSERT_AT(ballast_pick_t, epoch, 32);
 BALLAST_ASSERT_AT(ballast_pick_t, address, 40);
 BALLAST_ASSERT_AT(ballast_pick_t, attempts, 56);
 BALLAST_ASSERT_AT(ballast_pick_t, reported, 58);
+BALLAST_ASSERT_AT(ballast_pick_t, flags, 59);
+BALLAST_ASSERT_AT(ballast_pick_t, permit, 60);
 BALLAST_ASSERT_AT(ballast_pick_options_t, tried_count, 8);
 BALLAST_ASSERT_AT(ballast_pick_options_t, tried, 16);
 BALLAST_ASSERT_AT(ballast_info_t, segment, 8);
@@ -284,6 +286,10 @@ const char* ballast_status_text(ballast_status_t status) {
       return "the shared files are damaged; stop ballastd, remove its directory, start it again";
     case BALLAST_INCOMPATIBLE:
       return "the shared files are of another version, byte order or boot";
+    case BALLAST_RETRY_BUDGET:
+      return "as many retries as the service allows are in flight";
+    case BALLAST_LIMITED:
+      return "all instances that could be used have as many requests in flight as they may";
   }
   return "unknown";
 }

@@ -71,7 +71,13 @@ typedef enum ballast_status_t {
   /* The shared files hold what no Ballast could have written. */
   BALLAST_CORRUPT = 10,
   /* The shared files are of another version, byte order or boot. */
-  BALLAST_INCOMPATIBLE = 11
+  BALLAST_INCOMPATIBLE = 11,
+  /* A retry, and as many retries as the service allows are in flight already. Give up, and answer
+   * with what the last try gave. */
+  BALLAST_RETRY_BUDGET = 12,
+  /* The service, or every instance of it that could be used, has as many requests in flight as it
+   * may. Answer 503, or wait. */
+  BALLAST_LIMITED = 13
 } ballast_status_t;
 
 /* How a request ended. */
@@ -90,7 +96,13 @@ typedef enum ballast_outcome_t {
 typedef enum ballast_reason_t {
   BALLAST_FIRST_CHOICE = 0,
   BALLAST_MOVED_UNUSABLE = 1, /* the first choice is down or not to be used */
-  BALLAST_MOVED_EXCLUDED = 2  /* the first choice is in `tried` */
+  BALLAST_MOVED_EXCLUDED = 2, /* the first choice is in `tried` */
+  BALLAST_MOVED_BREAKER = 3,  /* the first choice's circuit breaker is open */
+  BALLAST_MOVED_LOAD = 4, /* the first choice has too much in flight, or less than its full share */
+  BALLAST_STICKY = 5,     /* the sticky token named this instance */
+  BALLAST_STICKY_LOST = 6, /* the sticky token could not be honoured; picked by the key */
+  BALLAST_PANIC = 7,       /* too few instances are healthy: picked whatever its health */
+  BALLAST_TRIAL = 8        /* the one request that tries an instance whose breaker was open */
 } ballast_reason_t;
 
 /* An attached worker. */
@@ -124,9 +136,10 @@ typedef struct ballast_pick_t {
   uint8_t address[16];      /* network byte order; IPv4 uses the first four bytes */
   uint16_t attempts;        /* how many candidates were looked at; 1 is the first choice */
   uint8_t reported;         /* 0: in flight */
-  uint8_t reserved[5];
+  uint8_t flags;            /* the library's own, for the report */
+  uint32_t permit;          /* likewise */
 } ballast_pick_t;
-#define BALLAST_PICK_INIT {sizeof(ballast_pick_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 1, {0}}
+#define BALLAST_PICK_INIT {sizeof(ballast_pick_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 1, 0, 0}
 #define BALLAST_NO_ROW UINT32_MAX
 
 /* For a retry: instances not to pick again. Excluded only in this pick; a tenant that took the slot

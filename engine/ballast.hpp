@@ -38,6 +38,8 @@ enum class Status : int {
   not_found = BALLAST_NOT_FOUND,
   corrupt = BALLAST_CORRUPT,
   incompatible = BALLAST_INCOMPATIBLE,
+  retry_budget = BALLAST_RETRY_BUDGET,
+  limited = BALLAST_LIMITED,
 };
 
 // See ballast_outcome_t.

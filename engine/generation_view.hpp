@@ -6,6 +6,7 @@
 // this very source.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "shm/generation.hpp"
@@ -45,6 +46,7 @@ struct BasicGenerationView {
   const W32* points = nullptr;  // ring: lookup_count of them, sorted
   const W32* index = nullptr;   // ring
   std::uint64_t index_count = 0;
+  const W16* seconds = nullptr;  // table: each place's second choice, or null
 
   // Allows the straight path. Only when picks may be counted and nothing needs attention.
   void arm() noexcept {
@@ -70,13 +72,23 @@ struct BasicGenerationView {
 
 using GenerationView = BasicGenerationView<shm::Word16, shm::Word32, shm::Word64>;
 
-// Fills `view` (disarmed) from the service's record under root `entered`. False if any array lies
-// outside the arena or a count makes no sense: then either the record was being replaced, which the
-// next look at root tells, or the file is damaged.
+// How many groups the service's generation under root `entered` has; at least one, which may be
+// empty.
+template <class Service>
+[[nodiscard]] std::uint64_t read_group_count(const Service& service,
+                                             std::uint64_t entered) noexcept {
+  const std::uint64_t count = shm::get(service.generations[shm::buffer_of(entered)][0].group_count);
+  return std::clamp<std::uint64_t>(count, 1, shm::kMaxGroups);
+}
+
+// Fills `view` (disarmed) from a group of the service's record under root `entered`. False if any
+// array lies outside the arena or a count makes no sense: then either the record was being
+// replaced, which the next look at root tells, or the file is damaged.
 template <class Table, class Service, class View>
 [[nodiscard]] bool read_generation(const Table& table, const Service& service,
-                                   std::uint64_t entered, View& view) noexcept {
-  const auto& record = service.generations[shm::buffer_of(entered)];
+                                   std::uint64_t entered, View& view,
+                                   std::uint64_t group = 0) noexcept {
+  const auto& record = service.generations[shm::buffer_of(entered)][group];
   view.poison();
   view.states = table.states.data();
   view.slot_count = table.states.size();
@@ -103,6 +115,12 @@ template <class Table, class Service, class View>
     view.points = points.data();
     view.index = index.data();
     view.index_count = index_count;
+  }
+  view.seconds = nullptr;
+  if (const std::uint64_t offset = shm::get(record.seconds_offset); offset != 0) {
+    const auto seconds = table.template array<typename View::Slot>(offset, lookup_count);
+    if (seconds.empty()) return false;
+    view.seconds = seconds.data();
   }
   view.lookup = lookup.data();
   view.lookup_count = lookup_count;

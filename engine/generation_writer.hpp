@@ -4,30 +4,36 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
+#include "engine/policy.hpp"
 #include "shm/layout.hpp"
 #include "shm/views.hpp"
 
 namespace ballast::engine {
 
-// The lookup arrays of one generation, ready to be stored.
+// The lookup arrays of one group of a generation, ready to be stored.
 struct Placement {
   shm::LookupKind kind = shm::LookupKind::none;
   std::vector<std::uint16_t> members;  // every slot once, sorted
   std::vector<std::uint16_t> lookup;
-  std::vector<std::uint32_t> points;  // ring only: as long as `lookup`
-  std::vector<std::uint32_t> index;   // ring only
+  std::vector<std::uint32_t> points;   // ring only: as long as `lookup`
+  std::vector<std::uint32_t> index;    // ring only
+  std::vector<std::uint16_t> seconds;  // rendezvous only: each place's second choice
+  std::uint32_t tier = 0;
+  bool is_local = true;
 };
 
-// Bytes of one buffer that holds this placement.
-[[nodiscard]] std::uint64_t buffer_bytes(const Placement& placement) noexcept;
+// Bytes of one buffer that holds these groups.
+[[nodiscard]] std::uint64_t buffer_bytes(std::span<const Placement> groups) noexcept;
 
-// Stores the placement as the service's next generation and publishes it. The service's region of
-// the arena must have been set and be large enough: false if it is not, and then nothing was
-// written. Only for the lease holder.
+// Stores the groups (at most kMaxGroups, in the order in which they are preferred; none: the
+// service has no instances) and the policy as the service's next generation, and publishes it. The
+// service's region of the arena must have been set and be large enough: false if it is not, and
+// then nothing was written. Only for the lease holder.
 [[nodiscard]] bool publish_placement(const shm::TableWriter& table, std::size_t service,
-                                     const Placement& placement);
+                                     std::span<const Placement> groups, const Policy& policy);
 
 // Whether the published generation is one that a checker can have written: every array inside the
 // arena, every entry a member. A service that was never published is whole. Costs a pass over the

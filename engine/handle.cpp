@@ -108,7 +108,7 @@ ballast_status_t Handle::refresh(Service& service) {
     const bool readable =
         read_generation(attachment_.segment().table, *record, entered, service.view);
     if (!shm::unchanged(record->root, entered)) continue;
-    if (!readable || service.index >= attachment_.segment().workers.tickets.size()) {
+    if (!readable || service.index >= attachment_.segment().workers.services.size()) {
       service.view.poison();
       return BALLAST_CORRUPT;
     }
@@ -182,7 +182,7 @@ ballast_status_t Handle::pick_otherwise(Service& service, const void* key, std::
   const Choice choice =
       view.kind == shm::LookupKind::ring
           ? pick_ring(view, ketama_hash({static_cast<const char*>(key), length}), also)
-          : pick_turn(view, attachment_.segment().workers.tickets[service.index].next,
+          : pick_turn(view, attachment_.segment().workers.services[service.index].next_ticket,
                       service.tickets, also);
   if (choice.result == PickResult::ok) [[likely]]
     return take(choice, view, out);
@@ -211,7 +211,7 @@ ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_
                                    ? ketama_hash({static_cast<const char*>(key), length})
                                    : key_hash(key, length);
     const Choice choice =
-        choose(view, hash, &attachment_.segment().workers.tickets[service.index].next,
+        choose(view, hash, &attachment_.segment().workers.services[service.index].next_ticket,
                service.tickets, std::span<const Excluded>(excluded.data(), excluded_count),
                [&](std::uint32_t slot) { read_address(slot, out); });
     switch (choice.result) {

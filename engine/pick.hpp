@@ -72,16 +72,16 @@ template <class Word>
   return mine.next++;
 }
 
-// What every straight path ends with, however it came to `slot`: it is usable and nothing has
-// moved. `also(slot)` reads what else is wanted of the instance, with acquire loads, before root is
-// looked at. In any other case nothing is decided, and choose() is to be called.
+// What every straight path ends with, however it came to `slot`: it is plainly usable and nothing
+// has moved. `also(slot)` reads what else is wanted of the instance, with acquire loads, before
+// root is looked at. In any other case nothing is decided, and choose() is to be called.
 template <class View, class Also>
 [[nodiscard, gnu::always_inline]] inline Choice confirm(const View& view, std::uint32_t slot,
                                                         Also&& also) noexcept {
   if (slot < view.slot_count) [[likely]] {
     BALLAST_POINT("pick.slot");
     const std::uint64_t state = shm::get(view.states[slot]);
-    if (shm::is_usable(state)) [[likely]] {
+    if (shm::is_plain(state)) [[likely]] {
       also(slot);
       BALLAST_POINT("pick.read");
       if (shm::unchanged(*view.root, view.entered)) [[likely]] {

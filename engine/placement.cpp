@@ -34,9 +34,16 @@ std::optional<Placement> build_placement(Strategy strategy, std::vector<Member> 
       break;
     }
     case Strategy::round_robin:
+    case Strategy::random:
+    case Strategy::least_connections:
+    case Strategy::least_response_time:
+    case Strategy::adaptive:
+      // Walked by turns, or drawn from at random: either way each has its weight.
       placement.kind = shm::LookupKind::schedule;
       placement.lookup = round_robin_schedule(members);
       break;
+    case Strategy::rendezvous:
+      return std::nullopt;
   }
   return placement;
 }
@@ -54,7 +61,13 @@ std::uint64_t estimate_buffer_bytes(Strategy strategy, std::uint64_t members,
       return base + points * (sizeof(shm::Word16) + sizeof(shm::Word32)) +
              2 * std::bit_ceil(points) * sizeof(shm::Word32);
     }
+    case Strategy::rendezvous:
+      return base + 2 * sizeof(shm::Word16) * kDefaultMaglevSize;
     case Strategy::round_robin:
+    case Strategy::random:
+    case Strategy::least_connections:
+    case Strategy::least_response_time:
+    case Strategy::adaptive:
       return base + sizeof(shm::Word16) * std::min<std::uint64_t>(weights, kMaxRoundRobinLength);
   }
   return base;

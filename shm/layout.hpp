@@ -28,7 +28,7 @@ inline constexpr std::size_t kPage = 4096;
 inline constexpr std::uint64_t kLocatorMagic = 0x31434f4c4c4c4142;  // "BALLLOC1"
 inline constexpr std::uint64_t kTableMagic = 0x314c42544c4c4142;    // "BALLTBL1"
 inline constexpr std::uint64_t kWorkersMagic = 0x314b52574c4c4142;  // "BALLWRK1"
-inline constexpr std::uint16_t kMajor = 1;
+inline constexpr std::uint16_t kMajor = 2;
 inline constexpr std::uint16_t kMinor = 0;
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 
@@ -40,6 +40,9 @@ inline constexpr std::uint64_t kMaxRows = 4096;
 inline constexpr std::uint64_t kMaxFileBytes = std::uint64_t{1} << 36;
 inline constexpr std::uint16_t kNoSlot = 0xffff;
 inline constexpr std::size_t kServiceNameBytes = 64;  // with the closing NUL
+inline constexpr std::size_t kMaxGroups = 8;          // of a service: four tiers, near and far
+inline constexpr std::size_t kPolicyWords = 32;
+inline constexpr std::size_t kJournalEntries = 1024;
 
 // The first fields of all three files: who made this, for which build, in which boot.
 struct FilePreamble {
@@ -79,9 +82,14 @@ enum SectionId : std::uint32_t {
   kStatesSection = 3,
   kCarriedSection = 4,
   kArenaSection = 5,
+  kLoadsSection = 6,
+  kLoadDetailsSection = 7,
+  kServiceLoadsSection = 8,
   kDirectorySection = 16,
-  kTicketsSection = 17,
+  kSharedServicesSection = 17,
   kRowsSection = 18,
+  kBreakersSection = 19,
+  kSharedInstancesSection = 20,
 };
 
 // The first page of `table.<id>` and of `workers.<id>`.
@@ -90,7 +98,7 @@ struct FileHeader {
   std::uint64_t section_count;
   Section sections[kMaxSections];
   std::uint64_t reserved[7];
-  // From here on, what the checker keeps up to date (zero in a workers file).
+  // From here on, what the checker keeps up to date (zero in a workers file, but for the last).
   Word64 heartbeat;     // grows while the checker lives; compare two looks, not it with a clock
   Word64 heartbeat_ns;  // CLOCK_REALTIME at the last beat, for people
   Word64 checker_pid;
@@ -98,8 +106,11 @@ struct FileHeader {
   Word64 checker_since_ns;
   Word64 previous_segment;  // still drained by workers that hold picks in it; 0: none
   Word64 superseded_by;     // the segment that replaces this one; 0: this is the active one
-  Word64 reserved_word;
-  std::uint64_t reserved_tail[kPage / 8 - 72];
+  Word64 load_beat;         // grows whenever the loads were brought up to date
+  // In a workers file, set by whoever reaps: tokens may be out of step with the rows until the
+  // checker has counted them again.
+  Word64 tokens_dirty;
+  std::uint64_t reserved_tail[kPage / 8 - 73];
 };
 
 // How a generation's lookup array is read.
@@ -110,17 +121,27 @@ enum class LookupKind : std::uint8_t {
   schedule = 3,  // slot = lookup[ticket % count]
 };
 
-// Where one generation of a service lies in the table file. Written before the service's root names
-// it.
+// Where the arrays of one group of one generation lie in the table file. Written before the
+// service's root names them.
 struct GenerationRecord {
   Word64 kind;
-  Word64 member_offset;  // Word16[member_count]: every slot of the service, once, sorted
+  Word64 member_offset;  // Word16[member_count]: every slot of the group, once, sorted
   Word64 member_count;
   Word64 lookup_offset;  // Word16[lookup_count]
   Word64 lookup_count;
   Word64 points_offset;  // Word32[lookup_count], ring only
   Word64 index_offset;   // Word32[index_count], ring only
   Word64 index_count;
+  Word64 seconds_offset;  // Word16[lookup_count]: each place's second choice; 0: there are none
+  Word64 tier;            // of this group; 0 is used first
+  Word64 is_local;        // 1: its instances are in the host's own zone, or zones do not matter
+  Word64 group_count;     // of the generation; in its first group only
+  std::uint64_t reserved[4];
+};
+
+// What workers have to know of a service's policy; engine/policy.hpp says what each word means.
+struct PolicyRecord {
+  Word64 values[kPolicyWords];
 };
 
 enum class Phase : std::uint32_t { free = 0, live = 1, cooling = 2 };
@@ -145,14 +166,18 @@ struct ServiceRecord {
   Word64 root;
   std::uint64_t root_padding[7];
   Word64 identity;
-  Word64 strategy;      // the checker's number for it, shown by tools
   Word64 arena_offset;  // this service's two buffers: arena_offset and arena_offset + half_bytes
   Word64 half_bytes;
   Word64 changed_ns;     // CLOCK_REALTIME of the last publication
   Word64 settings_hash;  // of what the published generation was built from
-  std::uint64_t reserved[2];
+  std::uint64_t reserved[3];
   Word64 name[kServiceNameBytes / 8];
-  GenerationRecord generations[2];
+  // Follow from health, so they change without a publication.
+  Word64 shares[2];  // of the groups: eight cumulative 16-bit shares, the first in the lowest bits
+  Word64 panic;      // 0: no; 1: health is ignored; 2: picks fail
+  std::uint64_t mood_padding[5];
+  PolicyRecord policies[2];  // by buffer, as generations
+  GenerationRecord generations[2][kMaxGroups];
 };
 
 struct InstanceRecord {
@@ -169,7 +194,28 @@ struct InstanceRecord {
   Word64 checks;
   Word64 check_failures;
   Word64 flips;  // changes of health since admission
-  std::uint64_t reserved[2];
+  Word64 tier;
+  Word64 zone;  // hash of its name; 0: none
+};
+
+// What is known of a slot's load, for people; what picks look at is its word in the loads section.
+struct LoadRecord {
+  Word64 latency_us;       // moving average
+  Word64 qps_milli;        // requests a second, in thousandths
+  Word64 utilisation_ppm;  // as the backend reported it; 0: not reported
+  Word64 multiplier_ppm;   // of the configured weight; 0: never set, which is the whole weight
+  Word64 weight_reason;
+  Word64 ejections;         // how often it was ejected of late
+  Word64 ejected_until_ns;  // CLOCK_REALTIME; 0: it is not
+  Word64 ramp_since_ns;     // CLOCK_REALTIME at which its slow start began; 0: none
+};
+
+// One a service, kept up to date by the checker.
+struct ServiceLoadRecord {
+  Word64 in_flight;
+  Word64 hot_threshold;  // requests in flight above which an instance is hot
+  Word64 weight_sum;     // effective weights of the usable instances, in their unit
+  std::uint64_t reserved[5];
 };
 
 // What a row (or the checker's carried record) counts for one slot. Only ever grows; the number of
@@ -186,6 +232,7 @@ enum CounterIndex : unsigned {
   kAbandoned = 8,  // on the second line, with what only some reports touch
   kLatencySumUs = 9,
   kLatencyCount = 10,
+  kHeldTokens = 11,  // what this row holds of limits now: not a sum, see shm/tokens.hpp
 };
 inline constexpr unsigned kFirstOutcome = kSuccess;
 inline constexpr unsigned kLastOutcome = kAbandoned;
@@ -207,92 +254,157 @@ struct RowRecord {
   std::uint64_t reserved[8];
 };
 
-// The host-wide order of a round robin service.
-struct TicketRecord {
-  Word64 next;
-  std::uint64_t padding[15];
+// In front of a row's counters: what its owner touched of late, for the checker's load board.
+struct JournalRecord {
+  Word64 head;     // how many entries were ever written
+  Word64 pending;  // a limit that is being taken or given back; see shm/tokens.hpp
+  std::uint64_t padding[14];
+  Word16 entries[kJournalEntries];
+};
+
+// What the workers of the host share of a service: lines that picks write, kept away from lines
+// that picks only read.
+struct SharedServiceRecord {
+  Word64 next_ticket;  // the host-wide order of a round robin
+  std::uint64_t ticket_padding[15];
+  Word64 open_breakers;      // the ejection budget
+  Word64 sticky_keys[2][4];  // the present key and the one before; written by the checker
+  std::uint64_t read_padding[7];
+  Word64 tokens;        // requests in flight, when they are limited
+  Word64 retry_tokens;  // retries in flight, when they are
+  std::uint64_t token_padding[14];
+};
+
+// What the workers of the host share of a slot, besides its breaker.
+struct SharedInstanceRecord {
+  Word64 window;  // outcomes of late, for the breaker's failure rate
+  Word64 permit;  // who holds the half-open permit
+  Word64 reported_load;
+  Word64 reports;  // how many loads were reported, about
+  std::uint64_t line_padding[4];
+  Word64 tokens;  // requests in flight, when they are limited
+  std::uint64_t padding[7];
 };
 
 // --- the ABI, pinned ---------------------------------------------------------------------------
 
-#define BALLAST_LAYOUT_FIELDS(X)          \
-  X(FilePreamble, magic, 0)               \
-  X(FilePreamble, major, 8)               \
-  X(FilePreamble, minor, 10)              \
-  X(FilePreamble, byte_order, 12)         \
-  X(FilePreamble, layout_hash, 16)        \
-  X(FilePreamble, file_bytes, 24)         \
-  X(FilePreamble, boot_id, 32)            \
-  X(FilePreamble, created_ns, 48)         \
-  X(FilePreamble, segment_id, 56)         \
-  X(Locator, active_segment, 64)          \
-  X(Locator, term, 72)                    \
-  X(Locator, holder_pid, 80)              \
-  X(Locator, holder_since_ns, 88)         \
-  X(Locator, handover_term, 96)           \
-  X(Section, id, 0)                       \
-  X(Section, stride, 4)                   \
-  X(Section, offset, 8)                   \
-  X(Section, count, 16)                   \
-  X(FileHeader, section_count, 64)        \
-  X(FileHeader, sections, 72)             \
-  X(FileHeader, heartbeat, 512)           \
-  X(FileHeader, heartbeat_ns, 520)        \
-  X(FileHeader, checker_pid, 528)         \
-  X(FileHeader, checker_term, 536)        \
-  X(FileHeader, checker_since_ns, 544)    \
-  X(FileHeader, previous_segment, 552)    \
-  X(FileHeader, superseded_by, 560)       \
-  X(GenerationRecord, kind, 0)            \
-  X(GenerationRecord, member_offset, 8)   \
-  X(GenerationRecord, member_count, 16)   \
-  X(GenerationRecord, lookup_offset, 24)  \
-  X(GenerationRecord, lookup_count, 32)   \
-  X(GenerationRecord, points_offset, 40)  \
-  X(GenerationRecord, index_offset, 48)   \
-  X(GenerationRecord, index_count, 56)    \
-  X(ServiceRecord, root, 0)               \
-  X(ServiceRecord, identity, 64)          \
-  X(ServiceRecord, strategy, 72)          \
-  X(ServiceRecord, arena_offset, 80)      \
-  X(ServiceRecord, half_bytes, 88)        \
-  X(ServiceRecord, changed_ns, 96)        \
-  X(ServiceRecord, settings_hash, 104)    \
-  X(ServiceRecord, name, 128)             \
-  X(ServiceRecord, generations, 192)      \
-  X(InstanceRecord, identity, 0)          \
-  X(InstanceRecord, endpoint, 8)          \
-  X(InstanceRecord, service, 32)          \
-  X(InstanceRecord, weight, 40)           \
-  X(InstanceRecord, admitted_ns, 48)      \
-  X(InstanceRecord, changed_ns, 56)       \
-  X(InstanceRecord, cooling_since_ns, 64) \
-  X(InstanceRecord, checked_ns, 72)       \
-  X(InstanceRecord, check_us, 80)         \
-  X(InstanceRecord, checks, 88)           \
-  X(InstanceRecord, check_failures, 96)   \
-  X(InstanceRecord, flips, 104)           \
-  X(CounterRecord, values, 0)             \
-  X(RowRecord, claim, 0)                  \
-  X(RowRecord, pid, 8)                    \
-  X(RowRecord, tid, 16)                   \
-  X(RowRecord, start_ticks, 24)           \
-  X(RowRecord, claimed_ns, 32)            \
-  X(RowRecord, command, 40)               \
-  X(RowRecord, reaps, 56)                 \
-  X(TicketRecord, next, 0)
+#define BALLAST_LAYOUT_FIELDS(X)             \
+  X(FilePreamble, magic, 0)                  \
+  X(FilePreamble, major, 8)                  \
+  X(FilePreamble, minor, 10)                 \
+  X(FilePreamble, byte_order, 12)            \
+  X(FilePreamble, layout_hash, 16)           \
+  X(FilePreamble, file_bytes, 24)            \
+  X(FilePreamble, boot_id, 32)               \
+  X(FilePreamble, created_ns, 48)            \
+  X(FilePreamble, segment_id, 56)            \
+  X(Locator, active_segment, 64)             \
+  X(Locator, term, 72)                       \
+  X(Locator, holder_pid, 80)                 \
+  X(Locator, holder_since_ns, 88)            \
+  X(Locator, handover_term, 96)              \
+  X(Section, id, 0)                          \
+  X(Section, stride, 4)                      \
+  X(Section, offset, 8)                      \
+  X(Section, count, 16)                      \
+  X(FileHeader, section_count, 64)           \
+  X(FileHeader, sections, 72)                \
+  X(FileHeader, heartbeat, 512)              \
+  X(FileHeader, heartbeat_ns, 520)           \
+  X(FileHeader, checker_pid, 528)            \
+  X(FileHeader, checker_term, 536)           \
+  X(FileHeader, checker_since_ns, 544)       \
+  X(FileHeader, previous_segment, 552)       \
+  X(FileHeader, superseded_by, 560)          \
+  X(FileHeader, load_beat, 568)              \
+  X(FileHeader, tokens_dirty, 576)           \
+  X(GenerationRecord, kind, 0)               \
+  X(GenerationRecord, member_offset, 8)      \
+  X(GenerationRecord, member_count, 16)      \
+  X(GenerationRecord, lookup_offset, 24)     \
+  X(GenerationRecord, lookup_count, 32)      \
+  X(GenerationRecord, points_offset, 40)     \
+  X(GenerationRecord, index_offset, 48)      \
+  X(GenerationRecord, index_count, 56)       \
+  X(GenerationRecord, seconds_offset, 64)    \
+  X(GenerationRecord, tier, 72)              \
+  X(GenerationRecord, is_local, 80)          \
+  X(GenerationRecord, group_count, 88)       \
+  X(PolicyRecord, values, 0)                 \
+  X(ServiceRecord, root, 0)                  \
+  X(ServiceRecord, identity, 64)             \
+  X(ServiceRecord, arena_offset, 72)         \
+  X(ServiceRecord, half_bytes, 80)           \
+  X(ServiceRecord, changed_ns, 88)           \
+  X(ServiceRecord, settings_hash, 96)        \
+  X(ServiceRecord, name, 128)                \
+  X(ServiceRecord, shares, 192)              \
+  X(ServiceRecord, panic, 208)               \
+  X(ServiceRecord, policies, 256)            \
+  X(ServiceRecord, generations, 768)         \
+  X(InstanceRecord, identity, 0)             \
+  X(InstanceRecord, endpoint, 8)             \
+  X(InstanceRecord, service, 32)             \
+  X(InstanceRecord, weight, 40)              \
+  X(InstanceRecord, admitted_ns, 48)         \
+  X(InstanceRecord, changed_ns, 56)          \
+  X(InstanceRecord, cooling_since_ns, 64)    \
+  X(InstanceRecord, checked_ns, 72)          \
+  X(InstanceRecord, check_us, 80)            \
+  X(InstanceRecord, checks, 88)              \
+  X(InstanceRecord, check_failures, 96)      \
+  X(InstanceRecord, flips, 104)              \
+  X(InstanceRecord, tier, 112)               \
+  X(InstanceRecord, zone, 120)               \
+  X(LoadRecord, latency_us, 0)               \
+  X(LoadRecord, qps_milli, 8)                \
+  X(LoadRecord, utilisation_ppm, 16)         \
+  X(LoadRecord, multiplier_ppm, 24)          \
+  X(LoadRecord, weight_reason, 32)           \
+  X(LoadRecord, ejections, 40)               \
+  X(LoadRecord, ejected_until_ns, 48)        \
+  X(LoadRecord, ramp_since_ns, 56)           \
+  X(ServiceLoadRecord, in_flight, 0)         \
+  X(ServiceLoadRecord, hot_threshold, 8)     \
+  X(ServiceLoadRecord, weight_sum, 16)       \
+  X(CounterRecord, values, 0)                \
+  X(RowRecord, claim, 0)                     \
+  X(RowRecord, pid, 8)                       \
+  X(RowRecord, tid, 16)                      \
+  X(RowRecord, start_ticks, 24)              \
+  X(RowRecord, claimed_ns, 32)               \
+  X(RowRecord, command, 40)                  \
+  X(RowRecord, reaps, 56)                    \
+  X(JournalRecord, head, 0)                  \
+  X(JournalRecord, pending, 8)               \
+  X(JournalRecord, entries, 128)             \
+  X(SharedServiceRecord, next_ticket, 0)     \
+  X(SharedServiceRecord, open_breakers, 128) \
+  X(SharedServiceRecord, sticky_keys, 136)   \
+  X(SharedServiceRecord, tokens, 256)        \
+  X(SharedServiceRecord, retry_tokens, 264)  \
+  X(SharedInstanceRecord, window, 0)         \
+  X(SharedInstanceRecord, permit, 8)         \
+  X(SharedInstanceRecord, reported_load, 16) \
+  X(SharedInstanceRecord, reports, 24)       \
+  X(SharedInstanceRecord, tokens, 64)
 
 #define BALLAST_LAYOUT_SIZES(X) \
   X(FilePreamble, 64)           \
   X(Locator, 4096)              \
   X(Section, 24)                \
   X(FileHeader, 4096)           \
-  X(GenerationRecord, 64)       \
-  X(ServiceRecord, 320)         \
+  X(GenerationRecord, 128)      \
+  X(PolicyRecord, 256)          \
+  X(ServiceRecord, 2816)        \
+  X(LoadRecord, 64)             \
+  X(ServiceLoadRecord, 64)      \
+  X(JournalRecord, 2176)        \
+  X(SharedServiceRecord, 384)   \
+  X(SharedInstanceRecord, 128)  \
   X(InstanceRecord, 128)        \
   X(CounterRecord, 128)         \
-  X(RowRecord, 128)             \
-  X(TicketRecord, 128)
+  X(RowRecord, 128)
 
 #define BALLAST_ASSERT_OFFSET(type, field, at) \
   static_assert(offsetof(type, field) == (at), #type "." #field " moved: the ABI has changed");

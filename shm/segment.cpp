@@ -70,7 +70,8 @@ Result<Segment> assemble(MappedFile table_file, MappedFile workers_file, std::ui
   auto workers = WorkersView::open(workers_file, boot);
   if (!workers) return workers.error();
   if (workers->instance_count < table->instances.size() ||
-      workers->tickets.size() < table->services.size() ||
+      workers->services.size() < table->services.size() ||
+      workers->breakers.size() < table->instances.size() ||
       workers->header->preamble.segment_id != id) {
     return Error{
         ErrorKind::corrupt, 0, "read", workers_file.path(),
@@ -92,11 +93,13 @@ Result<CheckerSegment> CheckerSegment::create(const std::string& directory, std:
   }
   SectionPlanner workers_plan;
   workers_plan.add(kDirectorySection, sizeof(RowRecord), geometry.rows);
-  workers_plan.add(kTicketsSection, sizeof(TicketRecord), geometry.services);
+  workers_plan.add(kSharedServicesSection, sizeof(SharedServiceRecord), geometry.services);
+  workers_plan.add(kBreakersSection, sizeof(Word64), geometry.instances);
+  workers_plan.add(kSharedInstancesSection, sizeof(SharedInstanceRecord), geometry.instances);
   const std::uint64_t allocated = workers_plan.end();  // rows get their memory when claimed
   workers_plan.add(
       kRowsSection,
-      std::max<std::uint64_t>(kPage, align_up(geometry.instances * sizeof(CounterRecord), kPage)),
+      align_up(sizeof(JournalRecord) + geometry.instances * sizeof(CounterRecord), kPage),
       geometry.rows, kPage);
   const unsigned workers_mode =
       modes.workers_group.has_value() ? modes.workers | 0060 : modes.workers;
@@ -120,6 +123,9 @@ Result<CheckerSegment> CheckerSegment::create(const std::string& directory, std:
   table_plan.add(kInstancesSection, sizeof(InstanceRecord), geometry.instances);
   table_plan.add(kStatesSection, sizeof(Word64), geometry.instances);
   table_plan.add(kCarriedSection, sizeof(CounterRecord), geometry.instances);
+  table_plan.add(kLoadsSection, sizeof(Word64), geometry.instances);
+  table_plan.add(kLoadDetailsSection, sizeof(LoadRecord), geometry.instances);
+  table_plan.add(kServiceLoadsSection, sizeof(ServiceLoadRecord), geometry.services);
   table_plan.add(kArenaSection, 1, geometry.arena_bytes, kPage);
   auto table_file = create_file(table_path(directory, id), table_plan, table_plan.end(), id,
                                 kTableMagic, modes.table);

@@ -1,12 +1,16 @@
 // Everything a pick needs to know about an instance, in one 64-bit word that the checker alone
 // writes with one store, so that a change of health is seen whole, by every worker, at once.
 //
-//   bit 0        usable: the only bit a pick looks at; the checker derives it from the rest
-//   bits 1-3     health
-//   bits 4-7     admin state
+//   bit 0        plain: may be picked without another question; all that the straight path looks at
+//   bit 1        usable: may be picked, for its share (see `share_of` in engine/share.hpp)
+//   bits 2-3     health
+//   bits 4-5     admin state
+//   bit 6        ejected by outlier detection
 //   bits 8-15    reason for the health
-//   bits 16-31   effective weight
+//   bits 16-31   effective weight, in units of 1/kWeightUnit of a configured one
 //   bits 32-63   incarnation: which tenant of the slot this is
+//
+// Plain and usable follow from the rest, and only the checker derives them.
 #pragma once
 
 #include <cstdint>
@@ -34,21 +38,36 @@ enum class Reason : std::uint8_t {
 };
 inline constexpr unsigned kReasonCount = 12;
 
+inline constexpr std::uint32_t kWeightUnit = 64;
+
 struct State {
   std::uint32_t incarnation = 0;
-  std::uint16_t weight = 0;
+  std::uint16_t weight = 0;  // effective
   Health health = Health::unknown;
   Admin admin = Admin::ready;
   Reason reason = Reason::none;
   bool usable = false;
+  bool plain = false;  // only ever together with `usable`
+  bool ejected = false;
 
   friend bool operator==(const State&, const State&) = default;
 };
 
-inline constexpr std::uint64_t kUsableBit = 1;
+inline constexpr std::uint64_t kPlainBit = 1;
+inline constexpr std::uint64_t kUsableBit = 2;
+inline constexpr std::uint64_t kEjectedBit = 64;
 
+[[nodiscard]] constexpr bool is_plain(std::uint64_t word) noexcept {
+  return (word & kPlainBit) != 0;
+}
 [[nodiscard]] constexpr bool is_usable(std::uint64_t word) noexcept {
   return (word & kUsableBit) != 0;
+}
+[[nodiscard]] constexpr bool is_ejected(std::uint64_t word) noexcept {
+  return (word & kEjectedBit) != 0;
+}
+[[nodiscard]] constexpr std::uint32_t weight_of(std::uint64_t word) noexcept {
+  return static_cast<std::uint16_t>(word >> 16);
 }
 [[nodiscard]] constexpr std::uint32_t incarnation_of(std::uint64_t word) noexcept {
   return static_cast<std::uint32_t>(word >> 32);
@@ -57,8 +76,9 @@ inline constexpr std::uint64_t kUsableBit = 1;
 [[nodiscard]] constexpr std::uint64_t pack(const State& s) noexcept {
   return static_cast<std::uint64_t>(s.incarnation) << 32 |
          static_cast<std::uint64_t>(s.weight) << 16 | static_cast<std::uint64_t>(s.reason) << 8 |
-         (static_cast<std::uint64_t>(s.admin) & 15) << 4 |
-         (static_cast<std::uint64_t>(s.health) & 7) << 1 | (s.usable ? kUsableBit : 0);
+         (static_cast<std::uint64_t>(s.admin) & 3) << 4 |
+         (static_cast<std::uint64_t>(s.health) & 3) << 2 | (s.ejected ? kEjectedBit : 0) |
+         (s.usable ? kUsableBit : 0) | (s.plain ? kPlainBit : 0);
 }
 
 // Never fails: fields out of range read as their zero value, since a mapped word is input.
@@ -67,12 +87,14 @@ inline constexpr std::uint64_t kUsableBit = 1;
   s.incarnation = incarnation_of(word);
   s.weight = static_cast<std::uint16_t>(word >> 16);
   const auto reason = static_cast<unsigned>(word >> 8 & 0xff);
-  const auto admin = static_cast<unsigned>(word >> 4 & 15);
-  const auto health = static_cast<unsigned>(word >> 1 & 7);
+  const auto admin = static_cast<unsigned>(word >> 4 & 3);
+  const auto health = static_cast<unsigned>(word >> 2 & 3);
   s.reason = reason < kReasonCount ? static_cast<Reason>(reason) : Reason::none;
   s.admin = admin <= 2 ? static_cast<Admin>(admin) : Admin::ready;
   s.health = health <= 2 ? static_cast<Health>(health) : Health::unknown;
   s.usable = is_usable(word);
+  s.plain = is_plain(word);
+  s.ejected = is_ejected(word);
   return s;
 }
 

@@ -125,12 +125,15 @@ Result<BasicTable<Writable>> BasicTable<Writable>::open(const MappedFile& mapped
   if (const Status ok = check_preamble(file, path, kTableMagic, boot); !ok) return ok.error();
   if (file.size() < sizeof(FileHeader))
     return corrupt(path, kTableMagic, "shorter than its header");
-  const std::array<SectionRule, 5> rules{{
+  const std::array<SectionRule, 8> rules{{
       {kServicesSection, sizeof(ServiceRecord), kCacheLine, kMaxServices},
       {kInstancesSection, sizeof(InstanceRecord), kCacheLine, kMaxInstances},
       {kStatesSection, sizeof(Word64), kCacheLine, kMaxInstances},
       {kCarriedSection, sizeof(CounterRecord), kCacheLine, kMaxInstances},
       {kArenaSection, 1, kCacheLine, kMaxFileBytes},
+      {kLoadsSection, sizeof(Word64), kCacheLine, kMaxInstances},
+      {kLoadDetailsSection, sizeof(LoadRecord), kCacheLine, kMaxInstances},
+      {kServiceLoadsSection, sizeof(ServiceLoadRecord), kCacheLine, kMaxServices},
   }};
   std::array<Section, rules.size()> sections{};
   for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -146,10 +149,16 @@ Result<BasicTable<Writable>> BasicTable<Writable>::open(const MappedFile& mapped
   table.carried = elements<CounterRecord>(file, sections[3]);
   table.arena_offset = sections[4].offset;
   table.arena_bytes = sections[4].count;
+  table.loads = elements<Word64>(file, sections[5]);
+  table.load_details = elements<LoadRecord>(file, sections[6]);
+  table.service_loads = elements<ServiceLoadRecord>(file, sections[7]);
   table.file = file;
   if (table.states.size() != table.instances.size() ||
-      table.carried.size() != table.instances.size()) {
-    return corrupt(path, kTableMagic, "instances, states and carried counters differ in number");
+      table.carried.size() != table.instances.size() ||
+      table.loads.size() != table.instances.size() ||
+      table.load_details.size() != table.instances.size() ||
+      table.service_loads.size() != table.services.size()) {
+    return corrupt(path, kTableMagic, "sections that belong together differ in number");
   }
   return table;
 }
@@ -162,10 +171,12 @@ Result<BasicWorkers<Writable>> BasicWorkers<Writable>::open(const MappedFile& ma
   if (const Status ok = check_preamble(file, path, kWorkersMagic, boot); !ok) return ok.error();
   if (file.size() < sizeof(FileHeader))
     return corrupt(path, kWorkersMagic, "shorter than its header");
-  const std::array<SectionRule, 3> rules{{
+  const std::array<SectionRule, 5> rules{{
       {kDirectorySection, sizeof(RowRecord), kCacheLine, kMaxRows},
-      {kTicketsSection, sizeof(TicketRecord), kCacheLine, kMaxServices},
+      {kSharedServicesSection, sizeof(SharedServiceRecord), kCacheLine, kMaxServices},
       {kRowsSection, 0, kPage, kMaxRows},
+      {kBreakersSection, sizeof(Word64), kCacheLine, kMaxInstances},
+      {kSharedInstancesSection, sizeof(SharedInstanceRecord), kCacheLine, kMaxInstances},
   }};
   std::array<Section, rules.size()> sections{};
   for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -176,14 +187,17 @@ Result<BasicWorkers<Writable>> BasicWorkers<Writable>::open(const MappedFile& ma
   BasicWorkers workers;
   workers.header = reinterpret_cast<Maybe<FileHeader>*>(file.data());
   workers.directory = elements<RowRecord>(file, sections[0]);
-  workers.tickets = elements<TicketRecord>(file, sections[1]);
+  workers.services = elements<SharedServiceRecord>(file, sections[1]);
   workers.rows_offset = sections[2].offset;
   workers.row_stride = sections[2].stride;
-  workers.instance_count =
-      std::min<std::uint64_t>(sections[2].stride / sizeof(CounterRecord), kMaxInstances);
+  workers.instance_count = std::min<std::uint64_t>(
+      (sections[2].stride - sizeof(JournalRecord)) / sizeof(CounterRecord), kMaxInstances);
+  workers.breakers = elements<Word64>(file, sections[3]);
+  workers.instances = elements<SharedInstanceRecord>(file, sections[4]);
   workers.file = file;
-  if (sections[2].count != sections[0].count) {
-    return corrupt(path, kWorkersMagic, "rows and row directory differ in number");
+  if (sections[2].count != sections[0].count ||
+      workers.instances.size() != workers.breakers.size()) {
+    return corrupt(path, kWorkersMagic, "sections that belong together differ in number");
   }
   return workers;
 }

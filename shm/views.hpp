@@ -34,8 +34,11 @@ struct BasicTable {
   Maybe<FileHeader>* header = nullptr;
   std::span<Maybe<ServiceRecord>> services;
   std::span<Maybe<InstanceRecord>> instances;
-  std::span<Maybe<Word64>> states;          // one a slot
-  std::span<Maybe<CounterRecord>> carried;  // one a slot; see docs/design.md, "Growth"
+  std::span<Maybe<Word64>> states;                    // one a slot
+  std::span<Maybe<CounterRecord>> carried;            // one a slot; see docs/design.md, "Growth"
+  std::span<Maybe<Word64>> loads;                     // one a slot; see engine/load_word.hpp
+  std::span<Maybe<LoadRecord>> load_details;          // one a slot
+  std::span<Maybe<ServiceLoadRecord>> service_loads;  // one a service
   std::uint64_t arena_offset = 0;
   std::uint64_t arena_bytes = 0;
   std::span<Maybe<std::byte>> file;
@@ -64,7 +67,9 @@ struct BasicWorkers {
 
   Maybe<FileHeader>* header = nullptr;
   std::span<Maybe<RowRecord>> directory;
-  std::span<Maybe<TicketRecord>> tickets;  // one a service
+  std::span<Maybe<SharedServiceRecord>> services;    // one a service
+  std::span<Maybe<Word64>> breakers;                 // one a slot
+  std::span<Maybe<SharedInstanceRecord>> instances;  // one a slot
   std::uint64_t rows_offset = 0;
   std::uint64_t row_stride = 0;
   std::uint64_t instance_count = 0;
@@ -75,8 +80,12 @@ struct BasicWorkers {
   // The counters of one row. Only rows that were ever claimed have memory behind them
   // (`ever_claimed`): looking into another one would allocate it.
   [[nodiscard]] std::span<Maybe<CounterRecord>> row(std::uint64_t index) const noexcept {
-    return {reinterpret_cast<Maybe<CounterRecord>*>(file.data() + rows_offset + index * row_stride),
+    return {reinterpret_cast<Maybe<CounterRecord>*>(file.data() + rows_offset + index * row_stride +
+                                                    sizeof(JournalRecord)),
             static_cast<std::size_t>(instance_count)};
+  }
+  [[nodiscard]] Maybe<JournalRecord>& journal(std::uint64_t index) const noexcept {
+    return *reinterpret_cast<Maybe<JournalRecord>*>(file.data() + rows_offset + index * row_stride);
   }
   [[nodiscard]] bool ever_claimed(std::uint64_t index) const noexcept {
     return unpack_identity(directory[index].claim.load(std::memory_order_relaxed)).incarnation != 0;

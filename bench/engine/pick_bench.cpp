@@ -109,7 +109,7 @@ void flip(checker::Publisher& publisher, const std::atomic<bool>& stop, Flips& f
   for (; !stop.load(std::memory_order_relaxed); ++i) {
     shm::Word64& word = table.states[instances[i / 2 % instances.size()].slot];
     // The one writer changes the usable bit; readers pair with it as with the checker's store.
-    shm::put(word, word.load(std::memory_order_relaxed) ^ shm::kUsableBit);
+    shm::put(word, word.load(std::memory_order_relaxed) ^ (shm::kPlainBit | shm::kUsableBit));
     for (next += kFlipIntervalNs; monotonic_ns() < next;)
       relax();
   }

@@ -22,7 +22,7 @@ struct PlainTable {
   [[nodiscard, gnu::always_inline]] inline std::uint32_t pick(const char* key,
                                                               std::size_t length) const noexcept {
     const std::uint32_t slot = lookup[engine::reduce(engine::key_hash(key, length), size)];
-    if (shm::is_usable(states[slot])) [[likely]]
+    if (shm::is_plain(states[slot])) [[likely]]
       return slot;
     return shm::kNoSlot;
   }

@@ -43,7 +43,7 @@ Figures rebuild(engine::Strategy strategy, std::size_t instances) {
       const auto placement = engine::build_placement(strategy, std::move(copy));
       build.push_back(ms_since(from));
       const std::uint64_t built = monotonic_ns();
-      if (!placement || !engine::publish_placement(segment.table, 0, *placement)) {
+      if (!placement || !engine::publish_placement(segment.table, 0, {&*placement, 1}, {})) {
         throw std::runtime_error("the placement does not fit into its buffer");
       }
       publish.push_back(ms_since(built));

@@ -51,7 +51,7 @@ struct Published {
   [[nodiscard, gnu::always_inline]] inline std::uint32_t judge(std::uint32_t slot,
                                                                Confirm&& confirm) const noexcept {
     if (slot < states.size()) [[likely]] {
-      if (shm::is_usable(shm::get(states[slot]))) [[likely]] {
+      if (shm::is_plain(shm::get(states[slot]))) [[likely]] {
         if (confirm()) [[likely]]
           return slot;
       }

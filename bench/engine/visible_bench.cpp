@@ -39,7 +39,8 @@ void write_states(shm::Word64& state, Stamps& stamps) {
     // Lets the reader go round a few times, so that it is found spinning.
     for (const std::uint64_t from = ticks(); ticks() < from + 2000;) {
     }
-    const std::uint64_t word = state.load(std::memory_order_relaxed) ^ shm::kUsableBit;
+    const std::uint64_t word =
+        state.load(std::memory_order_relaxed) ^ (shm::kPlainBit | shm::kUsableBit);
     stamps.stored[i] = ticks();
     shm::put(state, word);
   }

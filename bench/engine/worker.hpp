@@ -59,8 +59,9 @@ class Worker {
 
   [[gnu::noinline, gnu::cold]] std::uint32_t pick_slow(std::uint64_t hash) noexcept {
     while (true) {
-      const engine::Choice choice = engine::choose(view, hash, &segment_.workers.tickets[0].next,
-                                                   tickets_, {}, [](std::uint32_t) {});
+      const engine::Choice choice =
+          engine::choose(view, hash, &segment_.workers.services[0].next_ticket, tickets_, {},
+                         [](std::uint32_t) {});
       if (choice.result == engine::PickResult::ok) return choice.slot;
       if (choice.result == engine::PickResult::no_instance) return shm::kNoSlot;
       refresh();

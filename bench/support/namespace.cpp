@@ -11,7 +11,7 @@ checker::Settings settings_of(std::size_t instances, engine::Strategy strategy) 
   settings.max_workers = 16;
   checker::ServiceSettings service;
   service.name = kServiceName;
-  service.strategy = strategy;
+  service.policy.strategy = strategy;
   service.check.kind = checker::CheckKind::none;
   for (std::size_t i = 0; i < instances; ++i) {
     const std::string text =

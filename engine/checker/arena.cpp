@@ -2,6 +2,7 @@
 #include "engine/checker/arena.hpp"
 
 #include <algorithm>
+#include <span>
 
 #include "shm/generation.hpp"
 
@@ -21,13 +22,18 @@ FreeSpace::FreeSpace(const shm::TableWriter& table)
   for (const shm::ServiceRecord& s : table.services) {
     if (shm::unpack_identity(s.identity.load(relaxed)).phase != shm::Phase::live) continue;
     use(s.arena_offset.load(relaxed), 2 * s.half_bytes.load(relaxed));
-    const auto& g = s.generations[shm::buffer_of(s.root.load(relaxed))];
-    use(g.member_offset.load(relaxed), g.member_count.load(relaxed) * sizeof(shm::Word16));
-    const std::uint64_t lookups = g.lookup_count.load(relaxed);
-    use(g.lookup_offset.load(relaxed), lookups * sizeof(shm::Word16));
-    if (g.kind.load(relaxed) == static_cast<std::uint64_t>(shm::LookupKind::ring)) {
-      use(g.points_offset.load(relaxed), lookups * sizeof(shm::Word32));
-      use(g.index_offset.load(relaxed), g.index_count.load(relaxed) * sizeof(shm::Word32));
+    const auto& groups = s.generations[shm::buffer_of(s.root.load(relaxed))];
+    const std::uint64_t count =
+        std::clamp<std::uint64_t>(groups[0].group_count.load(relaxed), 1, shm::kMaxGroups);
+    for (const shm::GenerationRecord& g : std::span(groups).first(count)) {
+      use(g.member_offset.load(relaxed), g.member_count.load(relaxed) * sizeof(shm::Word16));
+      const std::uint64_t lookups = g.lookup_count.load(relaxed);
+      use(g.lookup_offset.load(relaxed), lookups * sizeof(shm::Word16));
+      use(g.seconds_offset.load(relaxed), lookups * sizeof(shm::Word16));
+      if (g.kind.load(relaxed) == static_cast<std::uint64_t>(shm::LookupKind::ring)) {
+        use(g.points_offset.load(relaxed), lookups * sizeof(shm::Word32));
+        use(g.index_offset.load(relaxed), g.index_count.load(relaxed) * sizeof(shm::Word32));
+      }
     }
   }
   std::sort(used_.begin(), used_.end());

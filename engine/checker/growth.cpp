@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "engine/checker/groups.hpp"
 #include "engine/generation_writer.hpp"
 #include "engine/placement.hpp"
 #include "shm/generation.hpp"
@@ -51,6 +52,18 @@ void for_each_carried(const shm::CheckerSegment& old, const shm::CheckerSegment&
   }
 }
 
+// What workers share of a service and must find again. Tokens are not among it: picks of the old
+// segment give theirs back there.
+void replicate_shared(const shm::CheckerSegment& old, const shm::CheckerSegment& fresh,
+                      std::size_t service) {
+  const shm::SharedServiceRecord& from = old.workers.services[service];
+  shm::SharedServiceRecord& to = fresh.workers.services[service];
+  shm::put(to.next_ticket, from.next_ticket.load(kRelaxed));
+  shm::put(to.open_breakers, from.open_breakers.load(kRelaxed));
+  for (std::size_t key = 0; key < 2; ++key)
+    copy_words(from.sticky_keys[key], to.sticky_keys[key], 4);
+}
+
 }  // namespace
 
 shm::Geometry plan_geometry(const Settings& settings, const shm::CheckerSegment* old) {
@@ -58,10 +71,10 @@ shm::Geometry plan_geometry(const Settings& settings, const shm::CheckerSegment*
   std::uint64_t arena = 0;
   for (const ServiceSettings& service : settings.services) {
     instances += service.instances.size();
-    std::uint64_t weights = 0;
-    for (const InstanceSettings& instance : service.instances)
-      weights += instance.weight;
-    arena += 2 * engine::estimate_buffer_bytes(service.strategy, service.instances.size(), weights);
+    for (const auto& [group, members] : count_groups(settings, service)) {
+      arena += 2 * engine::estimate_buffer_bytes(service.policy.strategy, members.count,
+                                                 members.weights);
+    }
   }
   const std::uint64_t kept_services = old != nullptr ? used_services(*old) : 0;
   const std::uint64_t kept_instances = old != nullptr ? used_instances(*old) : 0;
@@ -84,23 +97,34 @@ void replicate(const shm::CheckerSegment& old, const shm::CheckerSegment& fresh)
     shm::put(to.identity, from.identity.load(kRelaxed));
     // The epoch goes on; the generation itself is built again, which `settings_hash` 0 asks for.
     shm::put(to.root, shm::epoch_of(from.root.load(kRelaxed)));
-    if (i < old.workers.tickets.size())
-      shm::put(fresh.workers.tickets[i].next, old.workers.tickets[i].next.load(kRelaxed));
+    copy_words(from.shares, to.shares, 2);
+    shm::put(to.panic, from.panic.load(kRelaxed));
+    if (i < old.workers.services.size()) replicate_shared(old, fresh, i);
   }
   const auto instances = std::min(old.table.instances.size(), fresh.table.instances.size());
   for (std::size_t i = 0; i < instances; ++i) {
     const shm::InstanceRecord& from = old.table.instances[i];
     shm::InstanceRecord& to = fresh.table.instances[i];
     copy_words(from.endpoint, to.endpoint, 3);
-    for (const auto word : {&shm::InstanceRecord::service, &shm::InstanceRecord::weight,
-                            &shm::InstanceRecord::admitted_ns, &shm::InstanceRecord::changed_ns,
-                            &shm::InstanceRecord::cooling_since_ns,
-                            &shm::InstanceRecord::checked_ns, &shm::InstanceRecord::check_us,
-                            &shm::InstanceRecord::checks, &shm::InstanceRecord::check_failures,
-                            &shm::InstanceRecord::flips, &shm::InstanceRecord::identity}) {
+    for (const auto word :
+         {&shm::InstanceRecord::service, &shm::InstanceRecord::weight,
+          &shm::InstanceRecord::admitted_ns, &shm::InstanceRecord::changed_ns,
+          &shm::InstanceRecord::cooling_since_ns, &shm::InstanceRecord::checked_ns,
+          &shm::InstanceRecord::check_us, &shm::InstanceRecord::checks,
+          &shm::InstanceRecord::check_failures, &shm::InstanceRecord::flips,
+          &shm::InstanceRecord::tier, &shm::InstanceRecord::zone, &shm::InstanceRecord::identity}) {
       shm::put(to.*word, (from.*word).load(kRelaxed));
     }
     shm::put(fresh.table.states[i], old.table.states[i].load(kRelaxed));
+    shm::put(fresh.table.loads[i], old.table.loads[i].load(kRelaxed));
+    for (const auto word : {&shm::LoadRecord::latency_us, &shm::LoadRecord::qps_milli,
+                            &shm::LoadRecord::utilisation_ppm, &shm::LoadRecord::multiplier_ppm,
+                            &shm::LoadRecord::weight_reason, &shm::LoadRecord::ejections,
+                            &shm::LoadRecord::ejected_until_ns, &shm::LoadRecord::ramp_since_ns}) {
+      shm::put(fresh.table.load_details[i].*word, (old.table.load_details[i].*word).load(kRelaxed));
+    }
+    if (i < old.workers.breakers.size())
+      shm::put(fresh.workers.breakers[i], old.workers.breakers[i].load(kRelaxed));
   }
   if (!old.workers.directory.empty()) recompute_carried(old, fresh);
 }

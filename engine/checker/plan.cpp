@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "engine/checker/arena.hpp"
+#include "engine/checker/groups.hpp"
 #include "engine/hash.hpp"
 #include "engine/ketama.hpp"
 #include "engine/placement.hpp"
@@ -84,10 +85,19 @@ Inventory take_inventory(const shm::TableWriter& table) {
   return inventory;
 }
 
-std::uint64_t hash_of(const ServiceSettings& service, const std::vector<engine::Member>& members) {
-  std::string text(engine::to_text(service.strategy));
-  for (const engine::Member& m : members) {
-    text += '\n' + m.text + ' ' + std::to_string(m.weight) + ' ' + std::to_string(m.slot);
+using Groups = std::map<Group, std::vector<engine::Member>>;
+
+std::uint64_t hash_of(const ServiceSettings& service, const Groups& groups) {
+  std::string text(engine::to_text(service.policy.strategy));
+#define BALLAST_ADD_FIELD(name, initial, low, high) \
+  text += ' ' + std::to_string(service.policy.name);
+  BALLAST_POLICY_FIELDS(BALLAST_ADD_FIELD)
+#undef BALLAST_ADD_FIELD
+  for (const auto& [group, members] : groups) {
+    text += '\n' + std::to_string(group.tier) + (group.is_remote ? " remote" : "");
+    for (const engine::Member& m : members) {
+      text += '\n' + m.text + ' ' + std::to_string(m.weight) + ' ' + std::to_string(m.slot);
+    }
   }
   const std::uint64_t hash = engine::key_hash(text);
   return hash != 0 ? hash : 1;  // 0 is what a record that was never published says
@@ -113,10 +123,11 @@ std::uint64_t state_word(std::uint32_t incarnation, std::uint32_t weight, shm::H
   const bool trusted = check.kind == CheckKind::none || check.first_check == FirstCheck::up;
   shm::State state;
   state.incarnation = incarnation;
-  state.weight = static_cast<std::uint16_t>(weight);
+  state.weight = static_cast<std::uint16_t>(weight * shm::kWeightUnit);
   state.health = health;
   state.reason = reason;
   state.usable = health == shm::Health::up || (health == shm::Health::unknown && trusted);
+  state.plain = state.usable;
   return shm::pack(state);
 }
 
@@ -140,7 +151,7 @@ shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& setti
       p.is_new = true;
       p.incarnation = next_incarnation(identity_of(table.services[p.record].identity).incarnation);
     }
-    std::vector<engine::Member> members;
+    Groups groups;
     for (const InstanceSettings& instance : service.instances) {
       InstancePlan i;
       const auto known =
@@ -158,22 +169,27 @@ shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& setti
         i.incarnation = next_incarnation(identity_of(table.instances[i.slot].identity).incarnation);
       }
       p.instances.push_back(i);
-      members.push_back({i.slot, instance.text, instance.weight});
+      groups[group_of(settings, service, instance)].push_back(
+          {i.slot, instance.text, instance.weight});
     }
     const shm::ServiceRecord& record = table.services[p.record];
-    p.settings_hash = hash_of(service, members);
+    p.settings_hash = hash_of(service, groups);
     p.publish = p.is_new || record.settings_hash.load(kRelaxed) != p.settings_hash;
     if (p.publish) {
-      auto placement = engine::build_placement(service.strategy, std::move(members));
-      if (!placement) {
-        return shm::Error{
-            shm::ErrorKind::invalid, 0, "build the ring of", service.name,
-            "the weights together exceed " +
-                std::to_string(engine::kMaxKetamaPoints / engine::kKetamaPointsPerWeight) +
-                "; divide them all by a common factor"};
+      for (auto& [group, members] : groups) {
+        auto placement = engine::build_placement(service.policy.strategy, std::move(members));
+        if (!placement) {
+          return shm::Error{
+              shm::ErrorKind::invalid, 0, "build the ring of", service.name,
+              "the weights together exceed " +
+                  std::to_string(engine::kMaxKetamaPoints / engine::kKetamaPointsPerWeight) +
+                  "; divide them all by a common factor"};
+        }
+        placement->tier = group.tier;
+        placement->is_local = !group.is_remote;
+        p.groups.push_back(std::move(*placement));
       }
-      p.placement = std::move(*placement);
-      const std::uint64_t needed = engine::buffer_bytes(p.placement);
+      const std::uint64_t needed = engine::buffer_bytes(p.groups);
       p.arena_offset = record.arena_offset.load(kRelaxed);
       p.half_bytes = p.is_new ? 0 : record.half_bytes.load(kRelaxed);
       // A damaged record may name a region that the arena does not have.
@@ -219,6 +235,8 @@ void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, con
     shm::store_record(table.carried[i.slot], baseline);
   }
   record.weight.store(instance.weight, kRelaxed);
+  record.tier.store(instance.tier, kRelaxed);
+  record.zone.store(instance.zone.empty() ? 0 : engine::key_hash(instance.zone), kRelaxed);
   const shm::State was = shm::unpack(table.states[i.slot].load(kRelaxed));
   // Nobody checked it while its slot cooled, which requests in flight can make long.
   const bool forgotten = i.is_new || identity_of(record.identity).phase == Phase::cooling;
@@ -242,7 +260,7 @@ void retire_service(const shm::TableWriter& table, std::size_t index) {
   shm::ServiceRecord& record = table.services[index];
   const Identity id = identity_of(record.identity);
   record.settings_hash.store(0, kRelaxed);
-  static_cast<void>(engine::publish_placement(table, index, {}));
+  static_cast<void>(engine::publish_placement(table, index, {}, {}));
   BALLAST_POINT("apply.service_emptied");
   shm::put(record.identity, shm::pack(Identity{id.incarnation, Phase::free}));
 }
@@ -264,7 +282,6 @@ void carry_out(const Plan& plan, const Settings& settings, const shm::TableWrite
     }
     BALLAST_POINT("apply.instances");
     if (p.is_new) engine::store_service_name(record, service.name);
-    record.strategy.store(static_cast<std::uint64_t>(service.strategy), kRelaxed);
     if (p.publish) {
       // Until the new hash is stored, a successor takes the generation for outdated and publishes
       // again.
@@ -273,7 +290,7 @@ void carry_out(const Plan& plan, const Settings& settings, const shm::TableWrite
         record.arena_offset.store(p.arena_offset, kRelaxed);
         record.half_bytes.store(p.half_bytes, kRelaxed);
       }
-      static_cast<void>(engine::publish_placement(table, p.record, p.placement));
+      static_cast<void>(engine::publish_placement(table, p.record, p.groups, service.policy));
       record.changed_ns.store(shm::realtime_ns(), kRelaxed);
       record.settings_hash.store(p.settings_hash, kRelaxed);
     }

@@ -29,8 +29,8 @@ struct ServicePlan {
   std::uint64_t arena_offset = 0;
   std::uint64_t half_bytes = 0;
   std::uint64_t settings_hash = 0;
-  engine::Placement placement;          // only when it is to be published
-  std::vector<InstancePlan> instances;  // in the order of the settings
+  std::vector<engine::Placement> groups;  // only when it is to be published
+  std::vector<InstancePlan> instances;    // in the order of the settings
 };
 
 struct Plan {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/policy.hpp"
 #include "engine/strategy.hpp"
 #include "shm/endpoint.hpp"
 
@@ -28,6 +29,8 @@ inline constexpr std::uint32_t kMaxJitterPercent = 50;
 inline constexpr Milliseconds kMinInterval{10};
 inline constexpr Milliseconds kMaxInterval{3'600'000};
 inline constexpr Milliseconds kMinTimeout{1};
+inline constexpr std::uint32_t kMaxTier = 3;  // tiers 0..3, the first preferred
+inline constexpr std::size_t kMaxZoneBytes = 63;
 
 using engine::Strategy;
 
@@ -65,14 +68,68 @@ struct InstanceSettings {
   // The name and port as configured ("10.0.0.1:80", "backend1:8080"): what ketama hashes.
   std::string text;
   std::uint32_t weight = kDefaultWeight;  // 1..kMaxWeight
+  std::uint32_t tier = 0;                 // 0..kMaxTier; the lowest is used first
+  std::string zone{};                     // empty: the host's own
 
   friend bool operator==(const InstanceSettings&, const InstanceSettings&) = default;
 };
 
+// Statistical ejection of instances that do worse than the rest. Defaults: Envoy's outlier
+// detection.
+struct OutlierSettings {
+  bool enabled = true;
+  Milliseconds interval{10'000};
+  std::uint32_t success_rate_sigma_tenths = 19;  // below mean - 1.9 sigma; 0: not looked at
+  std::uint32_t success_rate_instances = 5;      // at least so many to compare
+  std::uint32_t success_rate_requests = 100;     // at least so many of each in an interval
+  std::uint32_t failure_percent = 85;            // 0: not looked at
+  std::uint32_t failure_requests = 50;
+  std::uint32_t latency_factor_tenths = 30;  // 3 times the others' median; 0: not looked at
+  std::uint32_t latency_requests = 100;
+  Milliseconds ejection{30'000};  // times how often it was ejected
+  Milliseconds max_ejection{300'000};
+  bool checks_take_back = true;  // passing checks end an ejection early
+
+  friend bool operator==(const OutlierSettings&, const OutlierSettings&) = default;
+};
+
+// How a service's instances come (back) into use: weight * max(floor, (t / window)^(1/aggression)).
+struct SlowStartSettings {
+  Milliseconds window{0};  // 0: at once
+  std::uint32_t aggression_tenths = 10;
+  std::uint32_t floor_percent = 10;
+
+  friend bool operator==(const SlowStartSettings&, const SlowStartSettings&) = default;
+};
+
+// Weights that follow what backends report, or what workers observe of them.
+struct ControllerSettings {
+  bool enabled = false;
+  Milliseconds update{1'000};
+  Milliseconds blackout{10'000};  // no judgement of an instance that came into use so lately
+  Milliseconds expiry{180'000};   // reports older than that count as none
+  std::uint32_t error_penalty_percent = 100;
+  std::uint32_t floor_percent = 10;    // of the configured weight
+  std::uint32_t damping_percent = 30;  // of the way to the target in one update
+
+  friend bool operator==(const ControllerSettings&, const ControllerSettings&) = default;
+};
+
+struct SpilloverSettings {
+  std::uint32_t overprovisioning_percent = 140;  // 100..1000
+  bool prefer_local_zone = true;
+
+  friend bool operator==(const SpilloverSettings&, const SpilloverSettings&) = default;
+};
+
 struct ServiceSettings {
   std::string name;
-  Strategy strategy = Strategy::maglev;
+  engine::Policy policy;  // its strategy too
   CheckSettings check;
+  OutlierSettings outlier;
+  SlowStartSettings slow_start;
+  ControllerSettings controller;
+  SpilloverSettings spillover;
   std::vector<InstanceSettings> instances;
 
   friend bool operator==(const ServiceSettings&, const ServiceSettings&) = default;
@@ -83,6 +140,9 @@ struct Settings {
   std::string directory;            // empty: /dev/shm/ballast/<name_space>
   std::string workers_group;        // group that may write rows; empty: the checker's own
   std::uint32_t max_workers = 256;  // rows, one a worker thread: 1..kMaxWorkerRows
+  std::string zone;                 // where this host is; empty: zones do not matter
+  std::string sticky_key_file;      // empty: no sticky sessions
+  Milliseconds load_interval{2};    // between two looks at what workers do
   std::vector<ServiceSettings> services;
 };
 

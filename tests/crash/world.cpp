@@ -61,7 +61,7 @@ checker::Settings Membership::settings() const {
   for (int s = 0; s < kServices; ++s) {
     checker::ServiceSettings service;
     service.name = name_of(s);
-    service.strategy = strategies[s];
+    service.policy.strategy = strategies[s];
     service.check.first_check = checker::FirstCheck::up;
     for (int i = 0; i < kInstances; ++i) {
       if ((members[s] >> i & 1) == 0) continue;
@@ -176,7 +176,7 @@ void World::check_published() const {
 
 void World::check_members(const shm::TableWriter& table, const shm::ServiceRecord& record,
                           int service) {
-  const auto& g = record.generations[shm::buffer_of(record.root.load(kRelaxed))];
+  const auto& g = record.generations[shm::buffer_of(record.root.load(kRelaxed))][0];
   for (const auto& member :
        table.array<shm::Word16>(g.member_offset.load(kRelaxed), g.member_count.load(kRelaxed))) {
     const auto& words = table.instances[member.load(kRelaxed)].endpoint;
@@ -232,7 +232,7 @@ void World::check_table(checker::Publisher& publisher) const {
     if (identity_of(table.services[i].identity).phase != shm::Phase::live) continue;
     CHECK(engine::is_whole(table, i));
     const auto& g =
-        table.services[i].generations[shm::buffer_of(table.services[i].root.load(kRelaxed))];
+        table.services[i].generations[shm::buffer_of(table.services[i].root.load(kRelaxed))][0];
     for (const auto& member :
          table.array<shm::Word16>(g.member_offset.load(kRelaxed), g.member_count.load(kRelaxed))) {
       CHECK(named.contains(member.load(kRelaxed)));

@@ -170,8 +170,8 @@ TEST_CASE("a worker at work while its table is turned byte by byte, and its aren
   Damage workers(shm::workers_path(published.directory(), segment_in(published.directory())));
   sweep(workers, section_of(workers, shm::kDirectorySection).offset, sizeof(shm::RowRecord),
         [&] { worker.work(); });
-  sweep(workers, section_of(workers, shm::kTicketsSection).offset, sizeof(shm::TicketRecord),
-        [&] { worker.work(); });
+  sweep(workers, section_of(workers, shm::kSharedServicesSection).offset,
+        sizeof(shm::SharedServiceRecord), [&] { worker.work(); });
   workers.undo();
   // As good as new.
   worker.work();

@@ -149,7 +149,7 @@ std::vector<std::uint16_t> ours(const std::vector<Member>& members,
   using namespace ballast;
   checker::ServiceSettings service;
   service.name = "web";
-  service.strategy = Strategy::ketama;
+  service.policy.strategy = Strategy::ketama;
   service.check.first_check = checker::FirstCheck::up;
   for (const Member& m : members) {
     service.instances.push_back({*shm::parse_endpoint(m.text), m.text, m.weight});

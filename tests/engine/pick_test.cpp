@@ -76,6 +76,7 @@ struct Memory {
     shm::State state;
     state.incarnation = 7;
     state.usable = usable;
+    state.plain = usable;
     states[slot].store(shm::pack(state), std::memory_order_relaxed);
   }
   // As a handle does it: straight if that goes, else the long way.

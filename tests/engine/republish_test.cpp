@@ -118,6 +118,7 @@ void admit_tenants(World& world, std::uint64_t epoch) {
     shm::State state;
     state.incarnation = static_cast<std::uint32_t>(epoch);
     state.usable = true;
+    state.plain = true;
     shm::put(world.states[slot], shm::pack(state));
   }
 }
@@ -126,7 +127,7 @@ void admit_tenants(World& world, std::uint64_t epoch) {
 void store_generation(World& world, const Placement& p, unsigned buffer, unsigned region) {
   const auto table = world.table();
   const std::uint64_t base = table.arena_offset + region * 2 * shm::kPage;
-  shm::GenerationRecord& g = world.service.generations[buffer];
+  shm::GenerationRecord& g = world.service.generations[buffer][0];
   shm::put(g.kind, static_cast<std::uint64_t>(p.kind));
   shm::put(g.member_offset, base);
   shm::put(g.member_count, p.members.size());
@@ -146,7 +147,7 @@ void publish_next(World& world, Writer writer) {
   switch (writer) {
     case Writer::right:
       admit_tenants(world, next);
-      REQUIRE(publish_placement(world.table(), 0, placement));
+      REQUIRE(publish_placement(world.table(), 0, {&placement, 1}, {}));
       break;
     case Writer::names_first:
       world.service.root.store(next, std::memory_order_release);

@@ -36,7 +36,7 @@ inline checker::Settings settings() {
   for (const auto& [name, strategy] : services) {
     checker::ServiceSettings service;
     service.name = name;
-    service.strategy = strategy;
+    service.policy.strategy = strategy;
     service.check.first_check = checker::FirstCheck::up;
     for (int i = 0; i < 5; ++i) {
       const std::string text = "127.0.0." + std::to_string(i + 1) + ":80";

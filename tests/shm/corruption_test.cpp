@@ -67,7 +67,8 @@ class Sample {
   static void fill_service(const TableWriter& table, std::uint64_t index) {
     ServiceRecord& service = table.services[index];
     const std::uint64_t base = table.arena_offset + index * 1024;
-    for (GenerationRecord& g : service.generations) {
+    for (auto& groups : service.generations) {
+      GenerationRecord& g = groups[0];
       put(g.kind, static_cast<std::uint64_t>(index == 0 ? LookupKind::table : LookupKind::ring));
       put(g.member_offset, base);
       put(g.member_count, 4U);

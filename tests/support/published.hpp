@@ -22,7 +22,7 @@ inline checker::ServiceSettings service_of(std::string name, engine::Strategy st
                                            int first = 0) {
   checker::ServiceSettings service;
   service.name = std::move(name);
-  service.strategy = strategy;
+  service.policy.strategy = strategy;
   service.check.first_check = checker::FirstCheck::up;
   for (int n = first; n < first + count; ++n) {
     const std::string text =

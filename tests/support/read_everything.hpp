@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "engine/policy.hpp"
 #include "shm/endpoint.hpp"
 #include "shm/generation.hpp"
 #include "shm/host.hpp"
@@ -29,12 +30,18 @@ std::uint64_t read_service(const Table& table, const shm::ServiceRecord& service
   std::uint64_t sum = shm::unpack_identity(shm::get(service.identity)).incarnation;
   for (const auto& word : service.name)
     sum += shm::get(word);
-  for (const shm::GenerationRecord& g : service.generations) {
-    sum += read_array<shm::Word16>(table, shm::get(g.member_offset), shm::get(g.member_count));
-    sum += read_array<shm::Word16>(table, shm::get(g.lookup_offset), shm::get(g.lookup_count));
-    sum += read_array<shm::Word32>(table, shm::get(g.points_offset), shm::get(g.lookup_count));
-    sum += read_array<shm::Word32>(table, shm::get(g.index_offset), shm::get(g.index_count));
+  for (const auto& groups : service.generations) {
+    for (const shm::GenerationRecord& g : groups) {
+      const std::uint64_t lookups = shm::get(g.lookup_count);
+      sum += read_array<shm::Word16>(table, shm::get(g.member_offset), shm::get(g.member_count));
+      sum += read_array<shm::Word16>(table, shm::get(g.lookup_offset), lookups);
+      sum += read_array<shm::Word16>(table, shm::get(g.seconds_offset), lookups);
+      sum += read_array<shm::Word32>(table, shm::get(g.points_offset), lookups);
+      sum += read_array<shm::Word32>(table, shm::get(g.index_offset), shm::get(g.index_count));
+    }
   }
+  for (const shm::PolicyRecord& policy : service.policies)
+    sum += engine::get_policy(policy).choices;
   return sum;
 }
 
@@ -73,8 +80,8 @@ std::uint64_t read_everything(const Table& table, const Workers& workers) {
     sum += read_slot(table, slot);
   for (std::uint64_t row = 0; row < workers.directory.size(); ++row)
     sum += read_row(workers, row);
-  for (const auto& ticket : workers.tickets)
-    sum += shm::get(ticket.next);
+  for (const auto& ticket : workers.services)
+    sum += shm::get(ticket.next_ticket);
   return sum;
 }
 

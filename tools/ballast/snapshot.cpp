@@ -61,9 +61,9 @@ ServiceView read_service(const shm::ServiceRecord& record) {
   ServiceView view;
   view.name = engine::service_name(record);
   const std::uint64_t root = shm::enter(record.root);
-  const shm::GenerationRecord& generation = record.generations[shm::buffer_of(root)];
+  const shm::GenerationRecord& generation = record.generations[shm::buffer_of(root)][0];
   view.epoch = shm::epoch_of(root);
-  view.strategy = relaxed(record.strategy);
+  view.strategy = relaxed(record.policies[shm::buffer_of(root)].values[0]);
   view.changed_ns = relaxed(record.changed_ns);
   const std::uint64_t kind = shm::get(generation.kind);
   view.lookup = kind <= 3 ? static_cast<shm::LookupKind>(kind) : shm::LookupKind::none;

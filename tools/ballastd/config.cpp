@@ -138,11 +138,11 @@ class Reader : private TomlReader {
     checker::ServiceSettings service;
     service.name = name;
     using checker::Strategy;
-    constexpr std::array<std::pair<string_view, Strategy>, 3> kStrategies{
+    constexpr std::array<std::pair<string_view, Strategy>, 3> kChoices{
         {{"maglev", Strategy::maglev},
          {"ketama", Strategy::ketama},
          {"round_robin", Strategy::round_robin}}};
-    read_choice(value, "strategy", kStrategies, service.strategy);
+    read_choice(value, "strategy", kChoices, service.policy.strategy);
     if (const Value* check = find(value, "check")) read_check(path, *check, service.check);
     if (const Value* instances = find(value, "instances")) {
       read_instances(*instances, service);

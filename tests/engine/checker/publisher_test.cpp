@@ -56,7 +56,7 @@ Publisher open_publisher(const std::string& directory, const Settings& settings)
 std::set<std::uint16_t> slots_in_use(const Publisher& publisher, std::size_t service) {
   const auto& table = publisher.segment().table;
   const auto& record = table.services[service];
-  const auto& g = record.generations[shm::buffer_of(record.root.load())];
+  const auto& g = record.generations[shm::buffer_of(record.root.load())][0];
   std::set<std::uint16_t> slots;
   for (const auto& word : table.array<shm::Word16>(g.lookup_offset.load(), g.lookup_count.load())) {
     slots.insert(word.load());
@@ -281,7 +281,7 @@ TEST_CASE("every strategy is published whole, and can follow another") {
   using engine::Strategy;
   for (const Strategy strategy :
        {Strategy::maglev, Strategy::ketama, Strategy::round_robin, Strategy::ketama}) {
-    settings.services[0].strategy = strategy;
+    settings.services[0].policy.strategy = strategy;
     REQUIRE(publisher.apply(settings));
     const auto& table = publisher.segment().table;
     CHECK(shm::epoch_of(table.services[0].root.load()) == ++epoch);
@@ -297,7 +297,8 @@ TEST_CASE("a generation that was damaged is built again on adoption") {
     Publisher first = open_publisher(dir.path(), settings);
     REQUIRE(first.apply(settings));
     const auto& table = first.segment().table;
-    table.array<shm::Word16>(table.services[0].generations[1].lookup_offset.load(), 1)[0].store(60);
+    table.array<shm::Word16>(table.services[0].generations[1][0].lookup_offset.load(), 1)[0].store(
+        60);
     CHECK_FALSE(engine::is_whole(table, 0));
   }
   Publisher second = open_publisher(dir.path(), settings);

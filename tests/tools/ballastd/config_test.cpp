@@ -33,7 +33,7 @@ TEST_CASE("a service needs a name and addresses, nothing else") {
   REQUIRE(settings.services.size() == 1);
   const auto& service = settings.services[0];
   CHECK(service.name == "checkout");
-  CHECK(service.strategy == checker::Strategy::maglev);
+  CHECK(service.policy.strategy == checker::Strategy::maglev);
   CHECK(service.check == checker::CheckSettings{});
   REQUIRE(service.instances.size() == 1);
   CHECK(service.instances[0].endpoint.to_text() == "127.0.0.1:8081");
@@ -73,7 +73,7 @@ first_check = "up"
   CHECK(settings.max_workers == 64);
   REQUIRE(settings.services.size() == 1);
   const auto& service = settings.services[0];
-  CHECK(service.strategy == checker::Strategy::ketama);
+  CHECK(service.policy.strategy == checker::Strategy::ketama);
   REQUIRE(service.instances.size() == 2);
   CHECK(service.instances[0].text == "backend1:8081");
   CHECK(service.instances[0].endpoint.to_text() == "10.9.8.7:8081");
