@@ -88,6 +88,24 @@ class Word {
     const bool weak = kOrders == Orders::relaxed_stores;
     value_.store(value, weak ? rl::mo_relaxed : translate(order), info(where));
   }
+  // A dead thread's swap changes nothing, and looks done so that it leaves its loop.
+  bool compare_exchange_strong(std::uint64_t& expected, std::uint64_t desired,
+                               std::memory_order success, std::memory_order failure,
+                               Where where = Where::current()) {
+    if (mortality.dead()) return true;
+    const auto made = kOrders == Orders::as_written ? translate(success) : rl::mo_relaxed;
+    const bool swapped = value_.compare_exchange_strong(expected, desired, made, info(where),
+                                                        translate(failure), info(where));
+    if (swapped) mortality.count_store();
+    return swapped;
+  }
+  std::uint64_t fetch_add(std::uint64_t more, std::memory_order order,
+                          Where where = Where::current()) {
+    if (mortality.dead()) return value_.load(rl::mo_relaxed, info(where));
+    mortality.count_store();
+    const auto made = kOrders == Orders::as_written ? translate(order) : rl::mo_relaxed;
+    return value_.fetch_add(more, made, info(where));
+  }
   // The value before the threads start, which all of them see.
   void preset(std::uint64_t value) { value_.store(value, rl::mo_relaxed, info(Where::current())); }
 
