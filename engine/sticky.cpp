@@ -1,10 +1,6 @@
 // Making and opening sticky tokens: the words, their little-endian bytes, and base64url.
 #include "engine/sticky.hpp"
 
-#include <algorithm>
-
-#include "shm/layout.hpp"
-
 namespace ballast::engine {
 
 namespace {
@@ -33,15 +29,18 @@ constexpr BodyWords pack(const StickyBody& body) noexcept {
           body.fingerprint};
 }
 
-constexpr std::uint64_t tag_of(const StickyKey& key, const BodyWords& body) noexcept {
-  return siphash(key.mac, std::span<const std::uint64_t>(body));
+constexpr std::uint64_t tag_of(const SipKey& key, const BodyWords& body) noexcept {
+  return siphash(key, std::span<const std::uint64_t>(body));
 }
 
 // Hides the body, and shows it again.
-constexpr BodyWords crossed(const StickyKey& key, std::uint64_t tag, BodyWords body) noexcept {
-  for (std::uint64_t i = 0; i < body.size(); ++i) {
-    const std::uint64_t input[] = {tag, i};
-    body[i] ^= siphash(key.stream, std::span<const std::uint64_t>(input));
+constexpr BodyWords crossed(const SipKey& key, std::uint64_t tag, BodyWords body) noexcept {
+  std::array<std::uint8_t, 9> input{};
+  for (std::size_t i = 0; i < 8; ++i)
+    input[i] = static_cast<std::uint8_t>(tag >> (8 * i));
+  for (std::uint64_t& word : body) {
+    word ^= siphash(key, std::span<const std::uint8_t>(input));
+    ++input[8];
   }
   return body;
 }
@@ -87,7 +86,7 @@ void to_base64(const Bytes& bytes, std::span<char, kStickyText> out) noexcept {
   }
 }
 
-StickyOpened open_by(const StickyKey& key, const Words& words) noexcept {
+StickyOpened open_by(const SipKey& key, const Words& words) noexcept {
   const BodyWords body = crossed(key, words[0], {words[1], words[2]});
   // One comparison of two numbers: it does not say where they differ, not even by its time.
   if ((tag_of(key, body) ^ words[0]) != 0) return {StickyVerdict::wrong_key, false, {}};
@@ -100,35 +99,22 @@ StickyOpened open_by(const StickyKey& key, const Words& words) noexcept {
 
 }  // namespace
 
-StickyKey derive_sticky_key(std::span<const std::uint8_t, 32> secret,
-                            std::string_view service) noexcept {
-  const auto half = [&secret](std::size_t from) {
-    Bytes bytes{};
-    for (std::size_t i = 0; i < 16; ++i)
-      bytes[i] = secret[from + i];
-    const Words words = to_words(bytes);
-    return SipKey{words[0], words[1]};
+SipKey derive_sticky_key(const StickySecret& secret, std::string_view service) noexcept {
+  const auto derive = [&](std::size_t from) {
+    SipKey half;
+    for (std::size_t i = 0; i < 8; ++i) {
+      half.k0 |= std::uint64_t{secret[from + i]} << (8 * i);
+      half.k1 |= std::uint64_t{secret[from + 8 + i]} << (8 * i);
+    }
+    return siphash(
+        half, std::span(reinterpret_cast<const std::uint8_t*>(service.data()), service.size()));
   };
-  // Each half of the secret gives the key of one purpose: the hashes of 0 and the name, of 1 and
-  // the name.
-  const auto derive = [&service](const SipKey& key) {
-    std::array<std::uint8_t, shm::kServiceNameBytes> input{};
-    const std::size_t length = std::min(service.size(), input.size() - 1);
-    for (std::size_t i = 0; i < length; ++i)
-      input[i + 1] = static_cast<std::uint8_t>(service[i]);
-    const std::span<const std::uint8_t> filled(input.data(), length + 1);
-    SipKey derived;
-    derived.k0 = siphash(key, filled);
-    input[0] = 1;
-    derived.k1 = siphash(key, filled);
-    return derived;
-  };
-  StickyKey key{derive(half(0)), derive(half(16))};
-  if (!key.is_set()) key.mac.k0 = 1;  // all zero would mean that there is none
+  SipKey key{derive(0), derive(16)};
+  if (!is_set(key)) key.k0 = 1;  // all zero would mean that there is none
   return key;
 }
 
-void encode_sticky(const StickyKey& key, const StickyBody& body,
+void encode_sticky(const SipKey& key, const StickyBody& body,
                    std::span<char, kStickyText> out) noexcept {
   const BodyWords plain = pack(body);
   const std::uint64_t tag = tag_of(key, plain);
@@ -141,8 +127,8 @@ StickyOpened decode_sticky(const StickyKeys& keys, std::string_view text) noexce
   if (!from_base64(text, bytes)) return {};
   const Words words = to_words(bytes);
   StickyOpened opened{StickyVerdict::wrong_key, false, {}};
-  if (keys.current.is_set()) opened = open_by(keys.current, words);
-  if (opened.verdict == StickyVerdict::wrong_key && keys.previous.is_set()) {
+  if (is_set(keys.current)) opened = open_by(keys.current, words);
+  if (opened.verdict == StickyVerdict::wrong_key && is_set(keys.previous)) {
     opened = open_by(keys.previous, words);
     opened.by_previous = opened.verdict == StickyVerdict::opened;
   }

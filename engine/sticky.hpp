@@ -5,12 +5,14 @@
 // what a token protects and what it does not.
 //
 //   body   16 bytes: version, 0, slot, incarnation, fingerprint of the address
-//   tag     8 bytes: SipHash-2-4(mac key, body)
-//   token  base64url(tag, body XOR (SipHash-2-4(stream key, tag, 0), (..., tag, 1)))
+//   tag     8 bytes: SipHash-2-4(key, body)
+//   token  base64url(tag, body XOR (SipHash-2-4(key, tag and 0), SipHash-2-4(key, tag and 1)))
 //
 // This is SIV (Rogaway and Shrimpton, "Deterministic Authenticated-Encryption", 2006) with SipHash
-// as its pseudo-random function: it needs no nonce, so no randomness at run time, and equal bodies
-// give equal tokens, which tells a program that its client's token is up to date.
+// as its pseudo-random function, whose three uses differ in the length of what is hashed: 16 bytes
+// for the tag, 9 for what hides the body, 24 for a fingerprint. It needs no nonce, so no randomness
+// at run time, and equal bodies give equal tokens, which tells a program that its client's token is
+// up to date.
 #pragma once
 
 #include <array>
@@ -25,25 +27,23 @@ namespace ballast::engine {
 
 inline constexpr std::size_t kStickyBytes = 24;  // as sent, before base64url
 inline constexpr std::size_t kStickyText = 32;   // characters; none of them needs quoting anywhere
-inline constexpr std::size_t kStickyKeyWords = 4;
 inline constexpr std::uint8_t kStickyVersion = 1;
 
-// One key of one service. All zero: there is none.
-struct StickyKey {
-  SipKey mac;     // for the tag and the fingerprint
-  SipKey stream;  // for what hides the body
+// The secret of a key file, from which each service has a key of its own.
+using StickySecret = std::array<std::uint8_t, 32>;
 
-  [[nodiscard]] constexpr bool is_set() const noexcept { return *this != StickyKey{}; }
-  friend bool operator==(const StickyKey&, const StickyKey&) = default;
-};
-
-// The key that makes tokens, and the one before it, whose tokens are still opened.
+// The key that makes a service's tokens, and the one before it, whose tokens are still opened. All
+// zero: there is none.
 struct StickyKeys {
-  StickyKey current;
-  StickyKey previous;
+  SipKey current;
+  SipKey previous;
 
   friend bool operator==(const StickyKeys&, const StickyKeys&) = default;
 };
+
+[[nodiscard]] constexpr bool is_set(const SipKey& key) noexcept {
+  return key != SipKey{};
+}
 
 // Which instance a token names. The fingerprint decides; slot and incarnation say where to look
 // first, since another host may have given the slot to another address.
@@ -67,30 +67,20 @@ struct StickyOpened {
   StickyBody body;           // zero unless opened
 };
 
-// The key of one service, of the 32 bytes of a key file: a token of one service opens at no other.
-[[nodiscard]] StickyKey derive_sticky_key(std::span<const std::uint8_t, 32> secret,
-                                          std::string_view service) noexcept;
-
-// The four words in which the workers file keeps a key.
-[[nodiscard]] constexpr std::array<std::uint64_t, kStickyKeyWords> to_words(
-    const StickyKey& key) noexcept {
-  return {key.mac.k0, key.mac.k1, key.stream.k0, key.stream.k1};
-}
-[[nodiscard]] constexpr StickyKey sticky_key_of(
-    const std::array<std::uint64_t, kStickyKeyWords>& words) noexcept {
-  return {{words[0], words[1]}, {words[2], words[3]}};
-}
+// A token of one service opens at no other.
+[[nodiscard]] SipKey derive_sticky_key(const StickySecret& secret,
+                                       std::string_view service) noexcept;
 
 // What stands for an address in a token: a keyed hash of the words that the table keeps of it
 // (shm::Endpoint::to_words), the same on every host. Two of 65,000 addresses share one with a
 // chance of 2^-33.
 [[nodiscard]] constexpr std::uint64_t sticky_fingerprint(
-    const StickyKey& key, const std::array<std::uint64_t, 3>& endpoint) noexcept {
-  return siphash(key.mac, std::span<const std::uint64_t>(endpoint));
+    const SipKey& key, const std::array<std::uint64_t, 3>& endpoint) noexcept {
+  return siphash(key, std::span<const std::uint64_t>(endpoint));
 }
 
 // Writes the token's characters, without a NUL.
-void encode_sticky(const StickyKey& key, const StickyBody& body,
+void encode_sticky(const SipKey& key, const StickyBody& body,
                    std::span<char, kStickyText> out) noexcept;
 
 // Opens a token by either key. `text` comes from a client: any bytes of any length. The comparison

@@ -17,7 +17,7 @@ void require(bool condition) {
   if (!condition) std::abort();
 }
 
-constexpr StickyKeys kKeys{{{1, 2}, {3, 4}}, {{5, 6}, {7, 8}}};
+constexpr StickyKeys kKeys{{1, 2}, {3, 4}};
 
 }  // namespace
 
