@@ -174,7 +174,7 @@ struct ServiceRecord {
   Word64 name[kServiceNameBytes / 8];
   // Follow from health, so they change without a publication.
   Word64 shares[2];  // of the groups: eight cumulative 16-bit shares, the first in the lowest bits
-  Word64 panic;      // 0: no; 1: health is ignored; 2: picks fail
+  Word64 panic;      // of which groups, and what it means; see engine/group_word.hpp
   std::uint64_t mood_padding[5];
   PolicyRecord policies[2];  // by buffer, as generations
   GenerationRecord generations[2][kMaxGroups];

@@ -46,8 +46,8 @@ void round_to_units(const std::array<double, kMaxGroups>& parts, std::size_t cou
 
 }  // namespace
 
-std::array<std::uint16_t, kMaxGroups> GroupShares::ends() const noexcept {
-  std::array<std::uint16_t, kMaxGroups> ends{};
+engine::GroupEnds GroupShares::ends() const noexcept {
+  engine::GroupEnds ends{};
   std::uint32_t end = 0;
   for (std::size_t g = 0; g < kMaxGroups; ++g) {
     end += shares[g];

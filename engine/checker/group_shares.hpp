@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <span>
 
+#include "engine/group_word.hpp"
 #include "engine/policy.hpp"
 #include "shm/layout.hpp"
 
@@ -45,10 +46,8 @@ struct GroupShares {
   std::uint8_t panicking = 0;                      // bit g: group g's tier is in panic
   PanicMode mode = PanicMode::none;                // what the panicking groups do
 
-  // Ends of the groups' ranges, in 1/65536 less one where the whole is reached: group g has the
-  // numbers from end[g - 1] up to, but not including, end[g]; what lies beyond the last belongs to
-  // the last group that has a share.
-  [[nodiscard]] std::array<std::uint16_t, kMaxGroups> ends() const noexcept;
+  // As engine/group_word.hpp wants them.
+  [[nodiscard]] engine::GroupEnds ends() const noexcept;
 
   friend bool operator==(const GroupShares&, const GroupShares&) = default;
 };
