@@ -267,9 +267,12 @@ struct JournalRecord {
 struct SharedServiceRecord {
   Word64 next_ticket;  // the host-wide order of a round robin
   std::uint64_t ticket_padding[15];
-  Word64 open_breakers;      // the ejection budget
-  Word64 sticky_keys[2][4];  // the present key and the one before; written by the checker
-  std::uint64_t read_padding[7];
+  Word64 open_breakers;  // the ejection budget
+  // The service's sticky keys, written by the checker alone as a generation is: `sticky_epoch` is
+  // the root of two buffers, each with the present key and the one before in two words each.
+  Word64 sticky_keys[2][4];
+  Word64 sticky_epoch;  // 0: there were never any
+  std::uint64_t read_padding[6];
   Word64 tokens;        // requests in flight, when they are limited
   Word64 retry_tokens;  // retries in flight, when they are
   std::uint64_t token_padding[14];
@@ -381,6 +384,7 @@ struct SharedInstanceRecord {
   X(SharedServiceRecord, next_ticket, 0)     \
   X(SharedServiceRecord, open_breakers, 128) \
   X(SharedServiceRecord, sticky_keys, 136)   \
+  X(SharedServiceRecord, sticky_epoch, 200)  \
   X(SharedServiceRecord, tokens, 256)        \
   X(SharedServiceRecord, retry_tokens, 264)  \
   X(SharedInstanceRecord, window, 0)         \

@@ -256,19 +256,21 @@ void retire_instance(shm::InstanceRecord& record) {
   shm::put(record.identity, shm::pack(Identity{id.incarnation, Phase::cooling}));
 }
 
-void retire_service(const shm::TableWriter& table, std::size_t index) {
+void retire_service(const shm::TableWriter& table, const shm::WorkersWriter& workers,
+                    std::size_t index) {
   shm::ServiceRecord& record = table.services[index];
   const Identity id = identity_of(record.identity);
   record.settings_hash.store(0, kRelaxed);
   static_cast<void>(engine::publish_placement(table, index, {}, {}));
   BALLAST_POINT("apply.service_emptied");
+  publish_sticky_keys(workers.services[index], {}, {});
   shm::put(record.identity, shm::pack(Identity{id.incarnation, Phase::free}));
 }
 
 }  // namespace
 
-void carry_out(const Plan& plan, const Settings& settings, const shm::TableWriter& table,
-               const shm::WorkersWriter& workers) {
+void carry_out(const Plan& plan, const Settings& settings, const StickySecrets& sticky,
+               const shm::TableWriter& table, const shm::WorkersWriter& workers) {
   std::unordered_set<std::size_t> named_services;
   std::unordered_set<std::uint16_t> named_slots;
   for (std::size_t s = 0; s < plan.services.size(); ++s) {
@@ -282,6 +284,8 @@ void carry_out(const Plan& plan, const Settings& settings, const shm::TableWrite
     }
     BALLAST_POINT("apply.instances");
     if (p.is_new) engine::store_service_name(record, service.name);
+    // Before a worker can find the service, so that it never takes a good token for a bad one.
+    publish_sticky_keys(workers.services[p.record], sticky, service.name);
     if (p.publish) {
       // Until the new hash is stored, a successor takes the generation for outdated and publishes
       // again.
@@ -301,7 +305,7 @@ void carry_out(const Plan& plan, const Settings& settings, const shm::TableWrite
   for (std::size_t i = 0; i < table.services.size(); ++i) {
     if (identity_of(table.services[i].identity).phase == Phase::live &&
         !named_services.contains(i)) {
-      retire_service(table, i);
+      retire_service(table, workers, i);
     }
   }
   for (std::size_t i = 0; i < table.instances.size(); ++i) {

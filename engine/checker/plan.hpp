@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/checker/settings.hpp"
+#include "engine/checker/sticky_keys.hpp"
 #include "engine/generation_writer.hpp"
 #include "shm/result.hpp"
 #include "shm/state_word.hpp"
@@ -43,8 +44,8 @@ struct Plan {
 // Carries the plan out: everything new is complete before a root or an identity names it, and what
 // is left over (slots and services that the settings no longer name) is retired last. May be killed
 // at any point and made again.
-void carry_out(const Plan& plan, const Settings& settings, const shm::TableWriter& table,
-               const shm::WorkersWriter& workers);
+void carry_out(const Plan& plan, const Settings& settings, const StickySecrets& sticky,
+               const shm::TableWriter& table, const shm::WorkersWriter& workers);
 
 // The state word of an instance by its health and its service's policy.
 [[nodiscard]] std::uint64_t state_word(std::uint32_t incarnation, std::uint32_t weight,

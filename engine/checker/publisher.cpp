@@ -79,7 +79,7 @@ struct Publisher::State {
   std::optional<shm::Error> lost_workers;
   std::uint64_t ticks = 0;
 
-  shm::Status grow(const Settings& wanted);
+  shm::Status grow(const Settings& wanted, const StickySecrets& sticky);
   void remember(const Settings& wanted, const Plan& plan);
   void start_draining(std::uint64_t id);
   std::uint64_t free_cooled_slots();
@@ -165,6 +165,8 @@ shm::Status Publisher::apply(const Settings& settings) {
     return shm::Error{shm::ErrorKind::not_found, 0, "publish into", s.lease.directory(),
                       "the directory was removed or replaced; start ballastd again"};
   }
+  const auto sticky = read_sticky_key_file(settings.sticky_key_file);
+  if (!sticky) return sticky.error();
   // A generation that a damaged table or a crash left unusable is built again, and so is one that
   // was marked superseded by a checker whose directory was gone, and has come back.
   for (std::size_t i = 0; i < s.segment.table.services.size(); ++i) {
@@ -176,8 +178,8 @@ shm::Status Publisher::apply(const Settings& settings) {
   auto plan = make_plan(s.segment.table, settings);
   if (!plan && plan.error().kind != shm::ErrorKind::full) return plan.error();
   const bool rows_fit = settings.max_workers <= s.segment.workers.directory.size();
-  if (!plan || !rows_fit || !s.lock) return s.grow(settings);
-  carry_out(*plan, settings, s.segment.table, s.segment.workers);
+  if (!plan || !rows_fit || !s.lock) return s.grow(settings, *sticky);
+  carry_out(*plan, settings, *sticky, s.segment.table, s.segment.workers);
   // Only now is a first segment named: workers that still pick from the files of a directory that
   // was removed would find no service in an empty one.
   if (s.lease.active_segment() != s.segment.id) s.lease.set_active_segment(s.segment.id);
@@ -185,7 +187,7 @@ shm::Status Publisher::apply(const Settings& settings) {
   return shm::Done{};
 }
 
-shm::Status Publisher::State::grow(const Settings& wanted) {
+shm::Status Publisher::State::grow(const Settings& wanted, const StickySecrets& sticky) {
   const std::string directory = lease.directory();
   // No segment can hold more, so none is made to find that out.
   std::size_t wanted_instances = 0;
@@ -218,7 +220,7 @@ shm::Status Publisher::State::grow(const Settings& wanted) {
   BALLAST_POINT("growth.replicated");
   const auto plan = make_plan(created->table, wanted);
   if (!plan) return give_up(plan.error());
-  carry_out(*plan, wanted, created->table, created->workers);
+  carry_out(*plan, wanted, sticky, created->table, created->workers);
   shm::FileHeader& header = *created->table.header;
   header.heartbeat.store(segment.table.header->heartbeat.load(kRelaxed), kRelaxed);
   // Without a workers file nobody is waited for: what they hold there cannot be read.
