@@ -55,6 +55,13 @@ struct Policy {
   friend bool operator==(const Policy&, const Policy&) = default;
 };
 
+// Whether picks ask what is in flight: then each pick and report also goes into its row's journal,
+// and the load board looks every few milliseconds; else it looks once a second.
+[[nodiscard]] constexpr bool needs_load(const Policy& policy) noexcept {
+  return compares_load(policy.strategy) || policy.hash_bound_percent != 0 ||
+         policy.retry_percent != 0;
+}
+
 namespace detail {
 enum PolicyIndex : std::size_t {
   policy_strategy,
