@@ -13,6 +13,7 @@
 
 #include "engine/handle.hpp"
 #include "engine/hash.hpp"
+#include "engine/sticky.hpp"
 #include "shm/endpoint.hpp"
 #include "shm/paths.hpp"
 
@@ -29,8 +30,10 @@ constexpr std::size_t kOptionsSize = sizeof(ballast_options_t);
 constexpr std::size_t kPickSize = sizeof(ballast_pick_t);
 constexpr std::size_t kPickOptionsSize = sizeof(ballast_pick_options_t);
 constexpr std::size_t kInfoSize = sizeof(ballast_info_t);
+constexpr std::size_t kResultSize = sizeof(ballast_result_t);
 // ABI 1, for ever: newer releases add behind the end.
-static_assert(kOptionsSize == 24 && kPickSize == 64 && kPickOptionsSize == 24 && kInfoSize == 56);
+static_assert(kOptionsSize == 24 && kPickSize == 64 && kPickOptionsSize == 24 && kInfoSize == 56 &&
+              kResultSize == 40);
 #define BALLAST_ASSERT_AT(type, field, at) \
   static_assert(offsetof(type, field) == (at), #type "." #field " moved: the ABI has changed")
 BALLAST_ASSERT_AT(ballast_options_t, name_space, 8);
@@ -58,7 +61,13 @@ BALLAST_ASSERT_AT(ballast_info_t, heartbeat, 24);
 BALLAST_ASSERT_AT(ballast_info_t, heartbeat_ns, 32);
 BALLAST_ASSERT_AT(ballast_info_t, checker_pid, 40);
 BALLAST_ASSERT_AT(ballast_info_t, checker_term, 48);
+BALLAST_ASSERT_AT(ballast_result_t, outcome, 8);
+BALLAST_ASSERT_AT(ballast_result_t, retry_after_ms, 12);
+BALLAST_ASSERT_AT(ballast_result_t, latency_us, 16);
+BALLAST_ASSERT_AT(ballast_result_t, load, 24);
+BALLAST_ASSERT_AT(ballast_result_t, load_length, 32);
 #undef BALLAST_ASSERT_AT
+static_assert(BALLAST_STICKY_TEXT == ballast::engine::kStickyText + 1);
 
 thread_local char last_error[512] = "no error";
 
@@ -102,11 +111,12 @@ ballast_status_t guarded(Call&& call) noexcept {
   }
 }
 
-// A struct of options from a program of another release: not shorter than the first release's, and
-// what lies behind the part known here must be zero, or it would be ignored in silence.
+// A struct of options from a program of another release: not shorter than it was in the first
+// release that had it, and what lies behind the part known here must be zero, or it would be
+// ignored in silence.
 template <class Struct>
-bool acceptable(const Struct& options) noexcept {
-  if (options.size < sizeof(Struct) || options.size > 4096) return false;
+bool acceptable(const Struct& options, std::size_t first_size = sizeof(Struct)) noexcept {
+  if (options.size < first_size || options.size > 4096) return false;
   const auto* bytes = reinterpret_cast<const unsigned char*>(&options);
   for (std::size_t i = sizeof(Struct); i < options.size; ++i) {
     if (bytes[i] != 0) return false;
@@ -213,6 +223,16 @@ ballast_status_t ballast_report(ballast_t* handle, ballast_pick_t* pick, ballast
   return handle->handle->report(*pick, outcome, latency_us);
 }
 
+ballast_status_t ballast_report_full(ballast_t* handle, ballast_pick_t* pick,
+                                     const ballast_result_t* result) {
+  if (handle == nullptr) return BALLAST_NOT_ATTACHED;
+  if (pick == nullptr || pick->size < kPickSize || result == nullptr || !acceptable(*result) ||
+      (result->load == nullptr && result->load_length != 0)) {
+    return BALLAST_INVALID_ARGUMENT;
+  }
+  return handle->handle->report_full(*pick, *result);
+}
+
 ballast_status_t ballast_abandon(ballast_t* handle, ballast_pick_t* pick) {
   return ballast_report(handle, pick, BALLAST_ABANDONED, BALLAST_NO_LATENCY);
 }
@@ -235,6 +255,19 @@ size_t ballast_format_address(const ballast_pick_t* pick, char* buffer, size_t s
   } catch (const std::bad_alloc&) {
     return 0;
   }
+}
+
+ballast_status_t ballast_sticky_token(ballast_t* handle, ballast_service_t service,
+                                      const ballast_pick_t* pick, char* buffer, size_t size) {
+  if (buffer != nullptr && size != 0) buffer[0] = '\0';
+  if (handle == nullptr) return BALLAST_NOT_ATTACHED;
+  if (pick == nullptr || pick->size < kPickSize || buffer == nullptr || size < BALLAST_STICKY_TEXT)
+    return BALLAST_INVALID_ARGUMENT;
+  const ballast_status_t status = handle->handle->sticky_token(
+      service, *pick,
+      std::span<char, ballast::engine::kStickyText>(buffer, BALLAST_STICKY_TEXT - 1));
+  if (status == BALLAST_OK) buffer[BALLAST_STICKY_TEXT - 1] = '\0';
+  return status;
 }
 
 uint64_t ballast_key_hash(const void* key, size_t length) {
@@ -290,6 +323,8 @@ const char* ballast_status_text(ballast_status_t status) {
       return "as many retries as the service allows are in flight";
     case BALLAST_LIMITED:
       return "all instances that could be used have as many requests in flight as they may";
+    case BALLAST_NO_STICKY_KEY:
+      return "the service has no sticky key; set sticky_key_file in ballastd's configuration";
   }
   return "unknown";
 }

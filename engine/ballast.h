@@ -77,7 +77,9 @@ typedef enum ballast_status_t {
   BALLAST_RETRY_BUDGET = 12,
   /* The service, or every instance of it that could be used, has as many requests in flight as it
    * may. Answer 503, or wait. */
-  BALLAST_LIMITED = 13
+  BALLAST_LIMITED = 13,
+  /* The service has no sticky key: set sticky_key_file in the checker's configuration. */
+  BALLAST_NO_STICKY_KEY = 14
 } ballast_status_t;
 
 /* How a request ended. */
@@ -168,6 +170,19 @@ typedef struct ballast_info_t {
 /* Latency not measured. */
 #define BALLAST_NO_LATENCY UINT64_MAX
 
+/* All that can be said of how a request ended, for ballast_report_full(). */
+typedef struct ballast_result_t {
+  size_t size;
+  ballast_outcome_t outcome;
+  uint32_t
+      retry_after_ms;  /* with BALLAST_OVERLOAD: when to try again, as the answer said; 0: not */
+  uint64_t latency_us; /* BALLAST_NO_LATENCY if not known */
+  const char* load;    /* value of the answer's header `endpoint-load-metrics`; NULL: none */
+  size_t load_length;
+} ballast_result_t;
+#define BALLAST_RESULT_INIT \
+  {sizeof(ballast_result_t), BALLAST_ABANDONED, 0, BALLAST_NO_LATENCY, NULL, 0}
+
 /* The ABI of the library in use: compare with BALLAST_ABI. */
 BALLAST_API unsigned ballast_abi(void);
 
@@ -209,6 +224,13 @@ BALLAST_API ballast_status_t ballast_pick(ballast_t* handle, ballast_service_t s
 BALLAST_API ballast_status_t ballast_report(ballast_t* handle, ballast_pick_t* pick,
                                             ballast_outcome_t outcome, uint64_t latency_us);
 
+/* As ballast_report(), and keeps what else the answer said. `load` is ORCA's text form, "TEXT
+ * cpu_utilization=0.3, rps_fractional=120": what the backend says of its own load, for the weights
+ * that the checker steers by; it is read as hostile input, and one that cannot be used is ignored.
+ * docs/reported-load.md has its format and limits. `result` is read only. */
+BALLAST_API ballast_status_t ballast_report_full(ballast_t* handle, ballast_pick_t* pick,
+                                                 const ballast_result_t* result);
+
 /* The same as reporting BALLAST_ABANDONED without a latency. */
 BALLAST_API ballast_status_t ballast_abandon(ballast_t* handle, ballast_pick_t* pick);
 
@@ -221,6 +243,19 @@ BALLAST_API ballast_status_t ballast_pick_sockaddr(const ballast_pick_t* pick,
  * whole text. BALLAST_ADDRESS_TEXT bytes always suffice. */
 #define BALLAST_ADDRESS_TEXT 64
 BALLAST_API size_t ballast_format_address(const ballast_pick_t* pick, char* buffer, size_t size);
+
+/* Writes a sticky token for the instance of `pick` and a NUL: 32 letters, digits, '-' and '_', for
+ * a cookie, a header or a URL. Given back as `sticky` in the options of a later pick, in any
+ * process of any host with the same key file, it leads to the same instance while that may be used.
+ * Nobody without the key can make one or read it; docs/sticky.md says what it protects and what
+ * not. The same pick gives the same token, so give the client a new one when it differs from its
+ * old one. BALLAST_OK; BALLAST_NO_STICKY_KEY; BALLAST_SERVICE_UNKNOWN; BALLAST_INVALID_ARGUMENT if
+ * `size` is below BALLAST_STICKY_TEXT or the pick has no address; BALLAST_NOT_ATTACHED. Never
+ * blocks, allocates or calls the system. */
+#define BALLAST_STICKY_TEXT 33
+BALLAST_API ballast_status_t ballast_sticky_token(ballast_t* handle, ballast_service_t service,
+                                                  const ballast_pick_t* pick, char* buffer,
+                                                  size_t size);
 
 /* The hash of a key that consistent hashing starts from: XXH3_64bits, seed 0; fixed for ever. Test
  * vectors: docs/hash-vectors.md. Services placed as nginx does use crc32 instead. */

@@ -13,6 +13,7 @@
 
 #include <ballast.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -40,6 +41,7 @@ enum class Status : int {
   incompatible = BALLAST_INCOMPATIBLE,
   retry_budget = BALLAST_RETRY_BUDGET,
   limited = BALLAST_LIMITED,
+  no_sticky_key = BALLAST_NO_STICKY_KEY,
 };
 
 // See ballast_outcome_t.
@@ -52,6 +54,27 @@ enum class Outcome : int {
   overload = BALLAST_OVERLOAD,
   cancelled = BALLAST_CANCELLED,
   abandoned = BALLAST_ABANDONED,
+};
+
+// See ballast_reason_t.
+enum class Reason : int {
+  first_choice = BALLAST_FIRST_CHOICE,
+  moved_unusable = BALLAST_MOVED_UNUSABLE,
+  moved_excluded = BALLAST_MOVED_EXCLUDED,
+  moved_breaker = BALLAST_MOVED_BREAKER,
+  moved_load = BALLAST_MOVED_LOAD,
+  sticky = BALLAST_STICKY,
+  sticky_lost = BALLAST_STICKY_LOST,
+  panic = BALLAST_PANIC,
+  trial = BALLAST_TRIAL,
+};
+
+// How a request ended, and what else the answer said. See ballast_result_t.
+struct Result {
+  Outcome outcome = Outcome::abandoned;
+  std::chrono::microseconds latency{-1};     // below 0: not known
+  std::chrono::milliseconds retry_after{0};  // with an overload; 0: not said
+  std::string_view load;                     // value of the header `endpoint-load-metrics`
 };
 
 [[nodiscard]] inline const char* to_text(Status status) noexcept {
@@ -105,6 +128,8 @@ class Pick {
     ballast_pick_sockaddr(&pick_, &out, &length);
     return length;
   }
+  // Why it fell on this instance.
+  [[nodiscard]] Reason reason() const noexcept { return static_cast<Reason>(pick_.reason); }
   // Slot, incarnation, epoch and the rest.
   [[nodiscard]] const ballast_pick_t& details() const noexcept { return pick_; }
 
@@ -113,6 +138,17 @@ class Pick {
   Status report(Outcome outcome, std::chrono::microseconds latency) noexcept {
     return report_us(outcome,
                      static_cast<std::uint64_t>(latency.count() < 0 ? 0 : latency.count()));
+  }
+  Status report(const Result& result) noexcept {
+    ballast_result_t full = BALLAST_RESULT_INIT;
+    full.outcome = static_cast<ballast_outcome_t>(result.outcome);
+    if (result.latency.count() >= 0)
+      full.latency_us = static_cast<std::uint64_t>(result.latency.count());
+    full.retry_after_ms = static_cast<std::uint32_t>(
+        std::clamp<std::int64_t>(result.retry_after.count(), 0, UINT32_MAX));
+    full.load = result.load.data();
+    full.load_length = result.load.size();
+    return static_cast<Status>(ballast_report_full(handle_, &pick_, &full));
   }
 
  private:
@@ -154,6 +190,14 @@ class Service {
   }
   [[nodiscard]] Pick retry(std::string_view key, const Pick& tried) noexcept {
     return retry(key, {&tried});
+  }
+
+  // A sticky token for the instance of a pick, to be given back as `sticky` of a later one; empty
+  // if the service has no key, or the pick no instance. See ballast_sticky_token().
+  [[nodiscard]] std::string sticky_token(const Pick& pick) const {
+    std::array<char, BALLAST_STICKY_TEXT> text{};
+    if (pick) ballast_sticky_token(handle_, number_, &pick.pick_, text.data(), text.size());
+    return text.data();
   }
 
   // The number of the published generation; 0 while there is no such service.

@@ -19,6 +19,7 @@
 #include "engine/generation_view.hpp"
 #include "engine/hash.hpp"
 #include "engine/pick.hpp"
+#include "engine/sticky.hpp"
 #include "shm/crash_point.hpp"
 #include "shm/result.hpp"
 #include "shm/row_protocol.hpp"
@@ -48,6 +49,10 @@ class Handle {
   [[nodiscard, gnu::always_inline]] inline ballast_status_t report(
       ballast_pick_t& pick, ballast_outcome_t outcome, std::uint64_t latency_us) noexcept;
 
+  ballast_status_t report_full(ballast_pick_t& pick, const ballast_result_t& result) noexcept;
+
+  ballast_status_t sticky_token(ballast_service_t service, const ballast_pick_t& pick,
+                                std::span<char, kStickyText> out) noexcept;
   [[nodiscard]] std::uint64_t epoch(ballast_service_t service);
   void describe(ballast_info_t& out) const noexcept { attachment_.describe(out); }
   [[nodiscard]] const char* warning() const noexcept { return attachment_.warning(); }
@@ -80,6 +85,7 @@ class Handle {
   [[gnu::noinline, gnu::cold]] ballast_status_t report_slow(ballast_pick_t& pick,
                                                             ballast_outcome_t outcome,
                                                             std::uint64_t latency_us) noexcept;
+  void keep_reported_load(const ballast_pick_t& pick, std::string_view header) noexcept;
   std::size_t resolve_excluded(const Service& service, std::span<const ballast_pick_t* const> tried,
                                std::span<Excluded> out) const noexcept;
 

@@ -226,6 +226,7 @@ void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, con
     }
     record.admitted_ns.store(now, kRelaxed);
     record.changed_ns.store(now, kRelaxed);
+    workers.instances[i.slot].reported_load.store(0, kRelaxed);
     // The rows' counters belong to the slot and go on; this tenant's totals start from zero. A
     // request that a worker, stopped in mid-pick all through the cool-down, has started since then
     // goes on too: without its start its end would leave less than nothing in flight for ever.

@@ -84,6 +84,7 @@ class Published {
   }
 
   [[nodiscard]] checker::Publisher& publisher() noexcept { return *publisher_; }
+  [[nodiscard]] const checker::Publisher& publisher() const noexcept { return *publisher_; }
   [[nodiscard]] const checker::Settings& settings() const noexcept { return settings_; }
   [[nodiscard]] const std::string& directory() const noexcept { return dir_.path(); }
 
