@@ -26,7 +26,12 @@ struct Draft {
 
   void change(double seconds, std::uint32_t backend, Kind kind, double value) {
     if (seconds >= scenario.scale.seconds) return;
-    scenario.changes.push_back({static_cast<std::uint64_t>(seconds * 1e9), backend, kind, value});
+    const auto at_ns = static_cast<std::uint64_t>(seconds * 1e9);
+    auto& changes = scenario.changes;
+    const auto after = std::upper_bound(
+        changes.begin(), changes.end(), at_ns,
+        [](std::uint64_t time, const Change& other) { return time < other.at_ns; });
+    changes.insert(after, {at_ns, backend, kind, value});
   }
   [[nodiscard]] double from() const { return scenario.scale.warm_up_seconds; }
   [[nodiscard]] double until() const { return scenario.scale.seconds; }
@@ -190,8 +195,6 @@ Scenario make_scenario(const std::string& name, std::uint32_t workers, std::uint
   draft.scenario.name = name;
   draft.scenario.scale = scale;
   found->fill(draft, random);
-  std::stable_sort(draft.scenario.changes.begin(), draft.scenario.changes.end(),
-                   [](const Change& a, const Change& b) { return a.at_ns < b.at_ns; });
   add_requests(draft, workers, random);
   return std::move(draft.scenario);
 }
