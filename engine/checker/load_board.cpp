@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <unordered_map>
+#include <utility>
 
 #include "shm/journal.hpp"
 #include "shm/totals.hpp"
@@ -17,6 +18,8 @@ constexpr auto kRelaxed = std::memory_order_relaxed;  // lone words: nothing is 
 // The median and the threshold of a service are worked out at most after this time for each of its
 // instances, so that they never cost more than some per cent of a processor.
 constexpr std::uint64_t kOrderNsPerInstance = 200;
+
+constexpr double kWellErrorShare = 0.5;
 
 std::uint32_t low(std::uint64_t value) noexcept {
   return static_cast<std::uint32_t>(value);
@@ -127,13 +130,17 @@ void LoadBoard::set_members(std::span<const LoadMember> members, const shm::Work
   before.swap(slots_);
   members_.assign(members.begin(), members.end());
   std::erase_if(members_, [&](const LoadMember& m) { return m.slot >= slots_.size(); });
-  services_.clear();
+  const std::vector<Service> services_before = std::exchange(services_, {});
   touched_.clear();
   std::unordered_map<std::uint32_t, std::uint32_t> index_of;
   for (const LoadMember& member : members_) {
     const auto [found, is_new] =
         index_of.emplace(member.service, static_cast<std::uint32_t>(services_.size()));
-    if (is_new) services_.emplace_back().record = member.service;
+    if (is_new) {
+      services_.emplace_back().record = member.service;
+      const Service* const known = find_service(services_before, member.service);
+      if (known != nullptr) services_.back().median_us = known->median_us;
+    }
     Service& service = services_[found->second];
     service.slots.push_back(member.slot);
     service.changed = true;
@@ -145,6 +152,7 @@ void LoadBoard::set_members(std::span<const LoadMember> members, const shm::Work
     s.touched = false;
     s.incarnation = member.incarnation;
     s.service = found->second;
+    s.rule = member.rule;
     if (!stays) {
       recount(member.slot, workers, carried);
       s.read_in = 0;
@@ -153,7 +161,7 @@ void LoadBoard::set_members(std::span<const LoadMember> members, const shm::Work
         const shm::LoadRecord& details = published->load_details[member.slot];
         s.estimate =
             LoadEstimate::adopt(load.cost_us, load.errors, details.latency_us.load(kRelaxed),
-                                details.qps_milli.load(kRelaxed), now_ns);
+                                details.qps_milli.load(kRelaxed), now_ns, rules_);
       }
     }
     service.in_flight += s.in_flight;
@@ -238,12 +246,11 @@ void LoadBoard::rest_some(std::uint64_t now_ns, std::uint64_t elapsed_ns) {
     const std::uint16_t slot = members_[next_rest_++ % members_.size()].slot;
     Slot& s = slots_[slot];
     if (s.delta != Traffic{}) continue;  // is brought up to date anyway
-    const bool was_tried = s.estimate.tried();
-    if (s.in_flight == 0 && was_tried) {
-      s.estimate.rest(now_ns, services_[s.service].median_us, rules_);
+    if (s.in_flight == 0) {
+      s.estimate.rest(now_ns, services_[s.service].median_us, s.rule, rules_);
       services_[s.service].changed = true;
     } else {
-      s.estimate.add({}, now_ns, rules_);
+      s.estimate.add({}, now_ns, s.rule, rules_);
     }
     touch(slot);
   }
@@ -253,7 +260,7 @@ void LoadBoard::bring_up_to_date(std::uint64_t now_ns) {
   for (const std::uint16_t slot : touched_) {
     Slot& s = slots_[slot];
     if (s.delta == Traffic{}) continue;
-    s.estimate.add(s.delta, now_ns, rules_);
+    s.estimate.add(s.delta, now_ns, s.rule, rules_);
     s.delta = {};
   }
   for (Service& service : services_) {
@@ -262,8 +269,8 @@ void LoadBoard::bring_up_to_date(std::uint64_t now_ns) {
   }
 }
 
-// The service's median cost, of those that were tried, and the number in flight that most are not
-// above.
+// The service's median cost, of those that were tried and are well, and the number in flight that
+// most are not above.
 void LoadBoard::order(Service& service, std::uint64_t now_ns) {
   service.changed = false;
   service.ordered_ns = now_ns;
@@ -273,7 +280,9 @@ void LoadBoard::order(Service& service, std::uint64_t now_ns) {
     const Slot& s = slots_[slot];
     counts_.push_back(
         static_cast<std::uint64_t>(std::max<std::int64_t>(as_signed(s.in_flight), 0)));
-    if (s.estimate.tried()) costs_.push_back(s.estimate.cost_us());
+    // What mostly fails says nothing about what a request costs, and may do so very quickly.
+    const bool is_well = s.estimate.error_share() <= kWellErrorShare;
+    if (s.estimate.tried() && is_well) costs_.push_back(s.estimate.cost_us());
   }
   const auto rank = std::clamp<std::size_t>(
       static_cast<std::size_t>(
@@ -283,15 +292,14 @@ void LoadBoard::order(Service& service, std::uint64_t now_ns) {
   std::nth_element(counts_.begin(), at, counts_.end());
   service.hot_threshold = *at;
   const double before = service.median_us;
-  if (costs_.empty()) {
-    service.median_us = 0;
-  } else {
+  if (!costs_.empty()) {  // else it stays: at least it was once so
     const auto middle = costs_.begin() + static_cast<std::ptrdiff_t>((costs_.size() - 1) / 2);
     std::nth_element(costs_.begin(), middle, costs_.end());
     service.median_us = *middle;
   }
   if (service.median_us == before) return;
   for (const std::uint16_t slot : service.slots) {
+    // The costs that are capped follow when they are next touched.
     if (!slots_[slot].estimate.tried()) touch(slot);
   }
 }
@@ -299,8 +307,10 @@ void LoadBoard::order(Service& service, std::uint64_t now_ns) {
 engine::Load LoadBoard::load_of(std::uint16_t slot) const noexcept {
   if (slot >= slots_.size() || !slots_[slot].is_member) return {};
   const Slot& s = slots_[slot];
-  const double cost = (s.estimate.tried() ? s.estimate.cost_us() : services_[s.service].median_us) /
-                      s.estimate.guard();
+  const double median = services_[s.service].median_us;
+  const double known = s.estimate.tried() ? s.estimate.cost_us() : rules_.untried_factor * median;
+  double cost = known / s.estimate.guard(rules_);
+  if (median > 0) cost = std::min(cost, rules_.most_factor * median);
   engine::Load load;
   load.cost_us = static_cast<std::uint32_t>(to_whole(cost, UINT32_MAX));
   // Known, if of less than half a microsecond.
@@ -341,19 +351,20 @@ std::int64_t LoadBoard::in_flight(std::uint16_t slot) const noexcept {
   return slot < slots_.size() && slots_[slot].is_member ? as_signed(slots_[slot].in_flight) : 0;
 }
 
-const LoadBoard::Service* LoadBoard::find_service(std::uint32_t record) const noexcept {
-  const auto found = std::find_if(services_.begin(), services_.end(),
+const LoadBoard::Service* LoadBoard::find_service(std::span<const Service> services,
+                                                  std::uint32_t record) noexcept {
+  const auto found = std::find_if(services.begin(), services.end(),
                                   [&](const Service& service) { return service.record == record; });
-  return found == services_.end() ? nullptr : &*found;
+  return found == services.end() ? nullptr : &*found;
 }
 
 std::int64_t LoadBoard::service_in_flight(std::uint32_t service) const noexcept {
-  const Service* found = find_service(service);
+  const Service* found = find_service(services_, service);
   return found == nullptr ? 0 : as_signed(found->in_flight);
 }
 
 std::uint64_t LoadBoard::hot_threshold(std::uint32_t service) const noexcept {
-  const Service* found = find_service(service);
+  const Service* found = find_service(services_, service);
   return found == nullptr ? 0 : found->hot_threshold;
 }
 

@@ -26,6 +26,7 @@ struct LoadMember {
   std::uint16_t slot = 0;
   std::uint32_t incarnation = 0;
   std::uint32_t service = 0;  // index of its record
+  CostRule rule = CostRule::peak;
 
   friend bool operator==(const LoadMember&, const LoadMember&) = default;
 };
@@ -45,7 +46,7 @@ class LoadBoard {
   // instances a round takes longer than kRescanNs.
   static constexpr std::uint64_t kRescanRecordsPerSecond = 2'000'000;
   // Every instance's averages fade at least this often.
-  static constexpr std::uint64_t kRestNs = 200'000'000;
+  static constexpr std::uint64_t kRestNs = 100'000'000;
 
   explicit LoadBoard(const LoadRules& rules = {}) : rules_(rules) {}
 
@@ -63,8 +64,7 @@ class LoadBoard {
   LookReport look(const shm::WorkersWriter& workers, std::uint64_t now_ns);
   // The carried counters changed: reads those of all members again. In a growth, once a tick.
   void look_at_carried(std::span<const shm::CounterRecord> carried);
-  // The instance comes back into use: its cost is the service's median again, its errors are
-  // forgiven.
+  // The instance comes back into use: as one never tried.
   void forget(std::uint16_t slot) noexcept;
 
   // Stores what has changed since the last call.
@@ -105,6 +105,7 @@ class LoadBoard {
     bool touched = false;  // in `touched_`: to be brought up to date and published
     std::uint32_t incarnation = 0;
     std::uint32_t service = 0;  // index into services_
+    CostRule rule = CostRule::peak;
     std::uint32_t in_flight = 0;
     std::uint64_t read_in = 0;  // which row's look it was last read in
     Traffic delta;              // since the averages were last brought up to date
@@ -132,7 +133,8 @@ class LoadBoard {
   void rest_some(std::uint64_t now_ns, std::uint64_t elapsed_ns);
   void bring_up_to_date(std::uint64_t now_ns);
   void order(Service& service, std::uint64_t now_ns);
-  [[nodiscard]] const Service* find_service(std::uint32_t record) const noexcept;
+  static const Service* find_service(std::span<const Service> services,
+                                     std::uint32_t record) noexcept;
 
   LoadRules rules_;
   std::vector<LoadMember> members_;

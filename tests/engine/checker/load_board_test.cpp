@@ -268,7 +268,7 @@ TEST_CASE("damaged rows do no harm") {
   CHECK(s.load(0).in_flight == 1);
 }
 
-TEST_CASE("an instance never tried costs the median of the others") {
+TEST_CASE("an instance never tried costs twice the median of the others") {
   Small s;
   for (int i = 0; i < 4; ++i) {
     s.look();
@@ -281,25 +281,59 @@ TEST_CASE("an instance never tried costs the median of the others") {
   CHECK(s.load(0).cost_us == 100);
   CHECK(s.load(1).cost_us == 300);
   CHECK(s.load(2).cost_us == 900);
-  CHECK(s.load(3).cost_us == 300);
+  CHECK(s.load(3).cost_us == 600);
   s.workers.serve(0, 1, shm::kSuccess, 700);
   s.look();
-  CHECK(s.load(3).cost_us == 700);
+  CHECK(s.load(3).cost_us == 1400);
   // Back from an absence: as one never tried.
   s.board.forget(2);
   s.look();
-  CHECK(s.load(2).cost_us == 100);
-  CHECK(s.load(3).cost_us == 100);
+  CHECK(s.load(2).cost_us == 200);
+  CHECK(s.load(3).cost_us == 200);
+}
+
+TEST_CASE("nobody costs more than ten times the median") {
+  Small s(3);
+  s.workers.serve(0, 0, shm::kTimeout, 10'000'000);
+  s.workers.serve(0, 1, shm::kSuccess, 1000);
+  s.workers.serve(0, 2, shm::kSuccess, 2000);
+  s.look();
+  s.workers.serve(0, 0, shm::kTimeout, 10'000'000);
+  s.look();
+  CHECK(s.load(0).cost_us == 20'000);
+  CHECK(s.load(2).cost_us == 2000);
+}
+
+TEST_CASE("a service's rule is its strategy's") {
+  FakeWorkers workers(1, 4);
+  FakeLoads loads(4, 2);
+  workers.claim(0);
+  LoadBoard board;
+  const std::vector<LoadMember> members{{0, 1, 0, CostRule::peak},
+                                        {1, 1, 0, CostRule::peak},
+                                        {2, 1, 1, CostRule::smooth},
+                                        {3, 1, 1, CostRule::smooth}};
+  board.set_members(members, workers.view, loads.view.carried, kSecond);
+  for (std::uint64_t i = 1; i <= 2; ++i) {
+    for (std::uint16_t slot = 0; slot < 4; ++slot)
+      workers.serve(0, slot, shm::kSuccess, i * 1000);
+    static_cast<void>(board.look(workers.view, kSecond + i * kMs));
+  }
+  CHECK(board.load_of(0).cost_us == 2000);
+  CHECK(board.load_of(2).cost_us == 1001);  // a millisecond's part of one second
 }
 
 TEST_CASE("failures that are quick cost more than successes that are slow") {
-  Small s(2);
+  Small s(3);
   for (int i = 0; i < 200; ++i) {
-    s.workers.serve(0, 0, shm::kConnectFailure, 20);
+    s.workers.serve(0, 0, shm::kConnectFailure, 0);  // not timed, as workers count it
+    s.workers.serve(0, 2, shm::kServerError, 20);
     s.workers.serve(1, 1, shm::kSuccess, 2000);
     s.look();
   }
-  CHECK(s.load(0).cost_us > s.load(1).cost_us);
+  CHECK(s.load(0).cost_us == 20'000);
+  CHECK(s.load(1).cost_us == 2000);
+  CHECK(s.load(2).cost_us >= 2000);
   CHECK(s.load(0).errors == 255);
   CHECK(s.load(1).errors == 0);
 }
@@ -319,14 +353,14 @@ TEST_CASE("one that is slow and idle is tried again") {
 
 TEST_CASE("one that hangs is not") {
   Small s(3);
-  s.workers.serve(0, 0, shm::kSuccess, 90'000);
+  s.workers.serve(0, 0, shm::kSuccess, 9000);
   s.workers.start(0, 0);
   for (int i = 0; i < 6000; ++i) {
     s.workers.serve(0, 1, shm::kSuccess, 1000);
     s.workers.serve(0, 2, shm::kSuccess, 1000);
     s.look(10 * kMs);
   }
-  CHECK(s.load(0).cost_us == 90'000);
+  CHECK(s.load(0).cost_us == 9000);
 }
 
 TEST_CASE("above the quantile is hot") {
@@ -400,7 +434,7 @@ TEST_CASE("carried counts belong to the slot, from the first look on") {
   static_cast<void>(board.look(workers.view, kSecond + kMs));
   CHECK(board.in_flight(1) == 1);
   CHECK(board.service_in_flight(0) == 1);
-  CHECK(board.load_of(1).errors == 255);
+  CHECK(board.load_of(1).errors == 84);  // four outcomes of about ten
 }
 
 TEST_CASE("traffic is what passed since, by kind") {
@@ -418,7 +452,7 @@ TEST_CASE("traffic is what passed since, by kind") {
                       s.loads.view.carried, s.now);
   s.look();
   CHECK(s.board.traffic(1) == Traffic{});
-  CHECK(s.load(1).cost_us == 0);
+  CHECK(s.load(1).cost_us == 20);  // never tried: twice what the service had
   CHECK(s.load(1).errors == 0);
 }
 
