@@ -10,6 +10,7 @@
 
 #include "shm/host.hpp"
 #include "shm/row_protocol.hpp"
+#include "shm/tokens.hpp"
 
 namespace ballast::shm {
 
@@ -24,6 +25,18 @@ void describe_owner(RowRecord& record) {
   const auto command = command_words();
   record.command[0].store(command[0], relaxed);
   record.command[1].store(command[1], relaxed);
+}
+
+Word64& held_tokens(CounterRecord& record) noexcept {
+  return record.values[kHeldTokens];
+}
+
+// Whether a row has anything to do with tokens: most have not.
+bool holds_tokens(const JournalRecord& journal, std::span<CounterRecord> counters) noexcept {
+  constexpr auto relaxed = std::memory_order_relaxed;  // by the owner, or under the row's lock
+  return journal.pending.load(relaxed) != 0 ||
+         std::any_of(counters.begin(), counters.end(),
+                     [](CounterRecord& record) { return held_tokens(record).load(relaxed) != 0; });
 }
 
 // Gives the row's range of the sparse file real memory.
@@ -73,14 +86,16 @@ Result<Row> Row::claim(const WorkersWriter& workers, const std::string& path) {
   }
   RowRecord& record = workers.directory[i];
   const std::span<CounterRecord> counters = workers.row(i);
+  JournalRecord& journal = workers.journal(i);
   // Faults the row in now instead of in the first picks. Only a hint: an old kernel refuses it.
-  ::madvise(counters.data(), workers.row_stride, MADV_POPULATE_WRITE);
+  ::madvise(&journal, workers.row_stride, MADV_POPULATE_WRITE);
   if (unpack_identity(record.claim.load(std::memory_order_relaxed)).phase == Phase::live) {
     record.reaps.store(record.reaps.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    drop_tokens(workers.header->tokens_dirty, journal.pending, counters, held_tokens);
   }
   const std::uint32_t incarnation = take(record.claim, counters);
   describe_owner(record);
-  return Row(std::move(*lock), static_cast<std::uint32_t>(i), incarnation, &record, counters);
+  return Row(std::move(*lock), static_cast<std::uint32_t>(i), incarnation, workers, &record);
 }
 
 Row::Row(Row&& other) noexcept
@@ -88,7 +103,9 @@ Row::Row(Row&& other) noexcept
       index_(other.index_),
       incarnation_(other.incarnation_),
       record_(std::exchange(other.record_, nullptr)),
-      counters_(std::exchange(other.counters_, {})) {}
+      counters_(std::exchange(other.counters_, {})),
+      journal_(other.journal_),
+      tokens_dirty_(other.tokens_dirty_) {}
 
 Row& Row::operator=(Row&& other) noexcept {
   if (this != &other) {
@@ -98,6 +115,8 @@ Row& Row::operator=(Row&& other) noexcept {
     incarnation_ = other.incarnation_;
     record_ = std::exchange(other.record_, nullptr);
     counters_ = std::exchange(other.counters_, {});
+    journal_ = other.journal_;
+    tokens_dirty_ = other.tokens_dirty_;
   }
   return *this;
 }
@@ -108,6 +127,11 @@ Row::~Row() {
 
 void Row::leave() noexcept {
   if (record_ == nullptr) return;
+  // The dead are dropped without this question, for who died half way through dropping holds
+  // nothing and yet has not said so.
+  if (holds_tokens(*journal_, counters_)) {
+    drop_tokens(*tokens_dirty_, journal_->pending, counters_, held_tokens);
+  }
   static_cast<void>(reap(record_->claim, counters_));
   BALLAST_POINT("leave.free");
   // Explicitly, because a child forked a moment ago may still have the descriptor.
@@ -136,6 +160,9 @@ Reaped reap_dead_rows(const WorkersWriter& workers, const LockFile& lock, std::u
     // Its owner may have left between the look and the lock.
     if (is_live()) {
       BALLAST_POINT("reap.locked");
+      // Before the row is free: until then whoever dies here is reaped again.
+      drop_tokens(workers.header->tokens_dirty, workers.journal(i).pending, workers.row(i),
+                  held_tokens);
       reaped.abandoned += reap(record.claim, workers.row(i));
       record.reaps.store(record.reaps.load(std::memory_order_relaxed) + 1,
                          std::memory_order_relaxed);

@@ -32,24 +32,30 @@ class Row {
   [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
   [[nodiscard]] std::uint32_t incarnation() const noexcept { return incarnation_; }
   [[nodiscard]] std::span<CounterRecord> counters() const noexcept { return counters_; }
+  // Only while the row is owned.
+  [[nodiscard]] JournalRecord& journal() const noexcept { return *journal_; }
 
   void leave() noexcept;
   void forget() noexcept;
 
  private:
-  Row(LockFile lock, std::uint32_t index, std::uint32_t incarnation, RowRecord* record,
-      std::span<CounterRecord> counters) noexcept
+  Row(LockFile lock, std::uint32_t index, std::uint32_t incarnation, const WorkersWriter& workers,
+      RowRecord* record) noexcept
       : lock_(std::move(lock)),
         index_(index),
         incarnation_(incarnation),
         record_(record),
-        counters_(counters) {}
+        counters_(workers.row(index)),
+        journal_(&workers.journal(index)),
+        tokens_dirty_(&workers.header->tokens_dirty) {}
 
   LockFile lock_;
   std::uint32_t index_;
   std::uint32_t incarnation_;
   RowRecord* record_;  // null: left, moved from or forgotten
   std::span<CounterRecord> counters_;
+  JournalRecord* journal_;
+  Word64* tokens_dirty_;
 };
 
 struct Reaped {

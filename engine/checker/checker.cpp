@@ -80,12 +80,14 @@ class Checker::Impl {
     publisher_.emplace(std::move(*publisher));
     settle(settings);
     ticker_ = loop_.every(kTickPeriod, [this] { tick(); });
+    load_timer_ = loop_.timers().create([this] { look_at_loads(); });
     tell(Level::info, publisher_->adopted() ? "segment_adopted" : "segment_created",
          {{"segment", std::to_string(publisher_->segment_id())},
           {"term", std::to_string(publisher_->term())},
           {"services", std::to_string(settings.services.size())},
           {"instances", std::to_string(count_instances(settings))}});
     tick();  // beat at once, and reap who died while nobody was in office
+    if (publisher_) look_at_loads();
     return shm::Done{};
   }
 
@@ -102,6 +104,7 @@ class Checker::Impl {
            {{"from", std::to_string(segment)}, {"to", std::to_string(publisher_->segment_id())}});
     }
     settle(settings);
+    look_at_loads();  // perhaps more often from now on
     return shm::Done{};
   }
 
@@ -269,9 +272,17 @@ class Checker::Impl {
     }
   }
 
+  void look_at_loads() {
+    if (!publisher_ || !load_timer_) return;
+    const auto next = publisher_->look_at_loads();
+    loop_.timers().arm(*load_timer_, std::chrono::steady_clock::now() + next);
+  }
+
   void stop_ticking() noexcept {
-    if (ticker_) loop_.timers().destroy(*ticker_);
-    ticker_.reset();
+    for (auto* const timer : {&ticker_, &load_timer_}) {
+      if (*timer) loop_.timers().destroy(**timer);
+      timer->reset();
+    }
   }
 
   Loop& loop_;
@@ -281,6 +292,7 @@ class Checker::Impl {
   InstanceId next_id_ = 1;
   std::optional<Publisher> publisher_;
   std::optional<Timers::Id> ticker_;
+  std::optional<Timers::Id> load_timer_;
   Prober prober_;  // last, so that it is gone before what its callbacks use
 };
 

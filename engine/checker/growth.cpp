@@ -52,8 +52,7 @@ void for_each_carried(const shm::CheckerSegment& old, const shm::CheckerSegment&
   }
 }
 
-// What workers share of a service and must find again. Tokens are not among it: picks of the old
-// segment give theirs back there.
+// What workers share of a service and must find again; tokens apart (token_counter.hpp).
 void replicate_shared(const shm::CheckerSegment& old, const shm::CheckerSegment& fresh,
                       std::size_t service) {
   const shm::SharedServiceRecord& from = old.workers.services[service];

@@ -224,6 +224,10 @@ void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, con
                               &record.check_failures, &record.flips, &record.cooling_since_ns}) {
       word->store(0, kRelaxed);
     }
+    // Of another tenant.
+    table.loads[i.slot].store(0, kRelaxed);
+    table.load_details[i.slot].latency_us.store(0, kRelaxed);
+    table.load_details[i.slot].qps_milli.store(0, kRelaxed);
     record.admitted_ns.store(now, kRelaxed);
     record.changed_ns.store(now, kRelaxed);
     workers.instances[i.slot].reported_load.store(0, kRelaxed);

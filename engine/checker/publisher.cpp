@@ -5,12 +5,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <unordered_map>
 #include <utility>
 
 #include "engine/checker/growth.hpp"
+#include "engine/checker/load_watch.hpp"
 #include "engine/checker/plan.hpp"
+#include "engine/checker/token_counter.hpp"
 #include "shm/crash_point.hpp"
 #include "shm/generation.hpp"
 #include "shm/host.hpp"
@@ -55,6 +58,13 @@ bool is_damage(const shm::Error& error) {
          error.kind == shm::ErrorKind::not_found;
 }
 
+// Of a clock that never goes back.
+std::uint64_t monotonic_ns() {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+}
+
 // Says in a new or adopted table who writes it now.
 void sign(const shm::CheckerSegment& segment, const shm::Lease& lease) {
   shm::FileHeader& header = *segment.table.header;
@@ -78,9 +88,12 @@ struct Publisher::State {
   bool adopted = false;
   std::optional<shm::Error> lost_workers;
   std::uint64_t ticks = 0;
+  LoadWatch loads;
+  TokenCounter tokens;
 
   shm::Status grow(const Settings& wanted, const StickySecrets& sticky);
   void remember(const Settings& wanted, const Plan& plan);
+  void follow_loads(const Plan& plan);
   void start_draining(std::uint64_t id);
   std::uint64_t free_cooled_slots();
   [[nodiscard]] PublishedInstance* find(std::uint16_t slot, std::uint32_t incarnation);
@@ -128,7 +141,9 @@ shm::Result<Publisher> Publisher::open(shm::Lease lease, const Settings& setting
                                              {},
                                              active != 0,
                                              std::move(lost_workers),
-                                             0});
+                                             0,
+                                             LoadWatch(),
+                                             {}});
   sign(state->segment, state->lease);
   BALLAST_POINT("takeover.signed");
   const std::uint64_t previous = state->segment.table.header->previous_segment.load(kRelaxed);
@@ -217,6 +232,7 @@ shm::Status Publisher::State::grow(const Settings& wanted, const StickySecrets& 
   auto fresh_lock = shm::LockFile::open(created->workers_file.path(), /*writable=*/true);
   if (!fresh_lock) return give_up(fresh_lock.error());
   replicate(segment, *created);
+  carry_tokens(segment, *created);
   BALLAST_POINT("growth.replicated");
   const auto plan = make_plan(created->table, wanted);
   if (!plan) return give_up(plan.error());
@@ -262,6 +278,22 @@ void Publisher::State::remember(const Settings& wanted, const Plan& plan) {
       instances.push_back({p.slot, p.incarnation, s, i, state.health});
     }
   }
+  follow_loads(plan);
+}
+
+void Publisher::State::follow_loads(const Plan& plan) {
+  std::vector<LoadMember> members;
+  bool needed = false;
+  for (std::size_t s = 0; s < plan.services.size(); ++s) {
+    const engine::Policy& policy = settings.services[s].policy;
+    needed |= engine::needs_load(policy);
+    const CostRule rule = policy.strategy == Strategy::adaptive ? CostRule::smooth : CostRule::peak;
+    for (const InstancePlan& p : plan.services[s].instances) {
+      members.push_back(
+          {p.slot, p.incarnation, static_cast<std::uint32_t>(plan.services[s].record), rule});
+    }
+  }
+  loads.follow(segment, members, settings.load_interval, needed, monotonic_ns());
 }
 
 PublishedInstance* Publisher::State::find(std::uint16_t slot, std::uint32_t incarnation) {
@@ -348,6 +380,7 @@ TickReport Publisher::tick() {
   const auto is_small = [](const shm::CheckerSegment& segment) {
     return segment.table.instances.size() * segment.workers.directory.size() <= kCarriedPerTick;
   };
+  const bool carried_moved = s.previous.has_value();
   if (s.previous && drain(*s.previous, s.segment, turn(s.previous->segment), kReapedPerTick,
                           slow || is_small(s.previous->segment))) {
     const std::uint64_t id = s.previous->segment.id;
@@ -357,6 +390,9 @@ TickReport Publisher::tick() {
     s.previous.reset();
     report.drained_previous = true;
   }
+  if (carried_moved) s.loads.carried_changed(s.segment);
+  report.tokens_corrected =
+      s.tokens.count(s.segment, s.previous ? &s.previous->segment : nullptr).changed;
   report.handover_requested = s.lease.handover_requested();
   ++s.ticks;
   if (slow) {
@@ -367,6 +403,13 @@ TickReport Publisher::tick() {
     if (report.directory_gone) supersede_segment(s.segment, 0);
   }
   return report;
+}
+
+std::chrono::nanoseconds Publisher::look_at_loads() {
+  return state_->loads.look(state_->segment, monotonic_ns());
+}
+const LoadBoard& Publisher::loads() const noexcept {
+  return state_->loads.board();
 }
 
 std::uint64_t Publisher::segment_id() const noexcept {

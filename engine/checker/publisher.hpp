@@ -7,12 +7,14 @@
 // Single-threaded, and only one in the host for a namespace, by the lease.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "engine/checker/load_board.hpp"
 #include "engine/checker/settings.hpp"
 #include "shm/lease.hpp"
 #include "shm/result.hpp"
@@ -34,9 +36,10 @@ struct TickReport {
   std::uint64_t reaped_rows = 0;
   std::uint64_t abandoned = 0;  // requests that reaped rows had in flight
   std::uint64_t freed_slots = 0;
-  bool drained_previous = false;    // the segment before the last growth is gone now
-  bool handover_requested = false;  // a successor is ready: leave
-  bool directory_gone = false;      // the locator was removed or replaced: stop
+  std::uint64_t tokens_corrected = 0;  // limits that the dead had left out of step
+  bool drained_previous = false;       // the segment before the last growth is gone now
+  bool handover_requested = false;     // a successor is ready: leave
+  bool directory_gone = false;         // the locator was removed or replaced: stop
 };
 
 // How long a slot stays unused after its instance left, at least. Correctness does not need it (the
@@ -75,6 +78,12 @@ class Publisher {
   // To be called about ten times a second: heartbeat, rows of the dead, slots that cooled down, the
   // segment before the last growth.
   TickReport tick();
+
+  // One look at what workers do, published for picks to compare. Returns when to look next, which
+  // `apply` may make sooner: after it, look at once.
+  std::chrono::nanoseconds look_at_loads();
+  // As of the last look.
+  [[nodiscard]] const LoadBoard& loads() const noexcept;
 
   [[nodiscard]] std::uint64_t segment_id() const noexcept;
   [[nodiscard]] std::uint64_t term() const noexcept;
