@@ -105,7 +105,7 @@ Row::Row(Row&& other) noexcept
       record_(std::exchange(other.record_, nullptr)),
       counters_(std::exchange(other.counters_, {})),
       journal_(other.journal_),
-      tokens_dirty_(other.tokens_dirty_) {}
+      header_(other.header_) {}
 
 Row& Row::operator=(Row&& other) noexcept {
   if (this != &other) {
@@ -116,7 +116,7 @@ Row& Row::operator=(Row&& other) noexcept {
     record_ = std::exchange(other.record_, nullptr);
     counters_ = std::exchange(other.counters_, {});
     journal_ = other.journal_;
-    tokens_dirty_ = other.tokens_dirty_;
+    header_ = other.header_;
   }
   return *this;
 }
@@ -130,7 +130,7 @@ void Row::leave() noexcept {
   // The dead are dropped without this question, for who died half way through dropping holds
   // nothing and yet has not said so.
   if (holds_tokens(*journal_, counters_)) {
-    drop_tokens(*tokens_dirty_, journal_->pending, counters_, held_tokens);
+    drop_tokens(header_->tokens_dirty, journal_->pending, counters_, held_tokens);
   }
   static_cast<void>(reap(record_->claim, counters_));
   BALLAST_POINT("leave.free");

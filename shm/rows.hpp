@@ -47,7 +47,7 @@ class Row {
         record_(record),
         counters_(workers.row(index)),
         journal_(&workers.journal(index)),
-        tokens_dirty_(&workers.header->tokens_dirty) {}
+        header_(workers.header) {}
 
   LockFile lock_;
   std::uint32_t index_;
@@ -55,7 +55,7 @@ class Row {
   RowRecord* record_;  // null: left, moved from or forgotten
   std::span<CounterRecord> counters_;
   JournalRecord* journal_;
-  Word64* tokens_dirty_;
+  FileHeader* header_;
 };
 
 struct Reaped {
