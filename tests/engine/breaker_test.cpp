@@ -1,0 +1,647 @@
+// The breaker, its window and the budget on words of plain memory: each rule by itself, and all of
+// them together against a model that keeps the same things in plain variables.
+#include "engine/breaker.hpp"
+
+#include <doctest/doctest.h>
+#include <rapidcheck.h>
+
+#include <array>
+#include <optional>
+#include <vector>
+
+#include "shm/layout.hpp"
+#include "tests/support/property.hpp"
+
+using namespace ballast;
+using namespace ballast::engine;
+
+namespace {
+
+struct Record {
+  shm::Word64 breaker{0};
+  shm::Word64 window{0};
+  shm::Word64 permit{0};
+
+  [[nodiscard]] BreakerWords<shm::Word64> words() { return {breaker, window, permit}; }
+};
+
+constexpr std::uint32_t kTenant = 7;
+constexpr std::uint64_t kStart = 1'000'000;
+
+// Spelt out, so that the numbers below do not hang on the defaults.
+Policy standard() {
+  return {.breaker_consecutive = 5,
+          .breaker_rate_percent = 85,
+          .breaker_requests = 50,
+          .breaker_window_ms = 10'000,
+          .breaker_open_ms = 30'000,
+          .breaker_open_max_ms = 300'000,
+          .breaker_trial_ms = 30'000,
+          .breaker_jitter_percent = 10};
+}
+Policy without_jitter() {
+  Policy policy = standard();
+  policy.breaker_jitter_percent = 0;
+  return policy;
+}
+
+// One service of instances with breakers, and a clock that the test moves.
+struct World {
+  explicit World(std::size_t instances, Policy with = standard()) : policy(with), all(instances) {
+    for (Record& r : all)
+      reset_breaker(r.words(), kTenant, [] { return kStart; });
+  }
+
+  std::uint64_t now = kStart;
+  Policy policy;
+  std::vector<Record> all;
+  shm::Word64 budget{0};
+
+  struct Clock {
+    const std::uint64_t& now;
+    std::uint64_t operator()() const { return now; }
+  };
+  [[nodiscard]] Clock clock() const { return {now}; }
+  [[nodiscard]] std::uint32_t cap() const { return ejection_cap(10, all.size()); }
+  [[nodiscard]] Breaker state(std::size_t i = 0) const {
+    return unpack_breaker(all[i].breaker.load(std::memory_order_relaxed));
+  }
+  [[nodiscard]] std::uint32_t out() const {
+    return unpack_budget(budget.load(std::memory_order_relaxed)).count;
+  }
+  Noted fail(std::size_t i = 0) {
+    return note_failure(all[i].words(), {kTenant, static_cast<std::uint32_t>(i)}, policy, budget,
+                        cap(), clock());
+  }
+  void succeed(std::size_t i = 0) { note_success(all[i].words(), kTenant); }
+  Noted push_back(std::uint64_t ms, std::size_t i = 0) {
+    return note_pushback(all[i].words(), {kTenant, static_cast<std::uint32_t>(i)}, policy, ms,
+                         budget, cap(), clock());
+  }
+  [[nodiscard]] Gate gate(std::size_t i = 0) {
+    return breaker_allows(all[i].breaker, kTenant, policy, clock());
+  }
+  std::optional<std::uint32_t> permit(std::size_t i = 0, std::uint32_t row = 1) {
+    return take_permit(all[i].words(), kTenant, policy, row, 1, clock());
+  }
+  Noted decide(std::uint32_t stamp, Effect effect, std::uint64_t retry_after_ms = 0,
+               std::size_t i = 0) {
+    return decide_trial(all[i].words(), {kTenant, static_cast<std::uint32_t>(i)}, policy, stamp,
+                        effect, retry_after_ms, budget, clock());
+  }
+  void open(std::size_t i = 0) {
+    while (fail(i) == Noted::counted) {
+    }
+    REQUIRE(state(i).state == BreakerState::open);
+  }
+  // Past any jitter.
+  void wait_until_due(std::size_t i = 0) { now = state(i).until_ms; }
+  bool count_again() {
+    return recount(budget, [&] {
+      std::uint32_t count = 0;
+      for (Record& r : all)
+        count += settle_breaker(r.breaker, kTenant, clock());
+      return count;
+    });
+  }
+};
+
+}  // namespace
+
+TEST_CASE("words keep what is packed into them") {
+  CHECK(tests::holds("breaker", [] {
+    const auto word = *rc::gen::arbitrary<std::uint64_t>();
+    if ((word & 3) == 3) {
+      RC_ASSERT(unpack_breaker(word).state == BreakerState::closed);
+    } else {
+      RC_ASSERT(pack(unpack_breaker(word)) == word);
+    }
+    RC_ASSERT(pack(unpack_window(word)) == word);
+    RC_ASSERT(pack(unpack_budget(word)) == word);
+    RC_ASSERT(pack(unpack_permit(word)) == word);
+  }));
+}
+
+TEST_CASE(
+    "the fifth failure in a row opens it, wherever they were seen, and a success starts over") {
+  World w(10);
+  for (int i = 0; i < 4; ++i)
+    CHECK(w.fail() == Noted::counted);
+  w.succeed();
+  for (int i = 0; i < 4; ++i)
+    CHECK(w.fail() == Noted::counted);
+  CHECK(w.gate() == Gate::closed);
+  CHECK(w.fail() == Noted::opened);
+  CHECK(w.gate() == Gate::open);
+  CHECK(w.out() == 1);
+  CHECK(w.fail() == Noted::nothing);  // of a request that was under way
+  w.succeed();
+  CHECK(w.state().state == BreakerState::open);
+}
+
+TEST_CASE("a limit of one opens at the first failure, none at all leaves it to the rate") {
+  World one(10, {.breaker_consecutive = 1});
+  CHECK(one.fail() == Noted::opened);
+  World none(10, {.breaker_consecutive = 0, .breaker_rate_percent = 0});
+  for (int i = 0; i < 2000; ++i)
+    CHECK(none.fail() == Noted::counted);
+  CHECK(none.state().consecutive == kMaxConsecutive);
+}
+
+TEST_CASE("at the failure rate it opens, but not before there are enough requests") {
+  World w(10, {.breaker_consecutive = 0, .breaker_rate_percent = 50, .breaker_requests = 40});
+  for (int i = 0; i < 19; ++i) {
+    CHECK(w.fail() == Noted::counted);
+    if (i < 2) add_successes(w.all[0].window);
+  }
+  // 19 failures of 35.
+  add_successes(w.all[0].window);
+  CHECK(w.fail() == Noted::counted);  // 20 of 44: below the rate
+  for (int i = 0; i < 3; ++i)
+    CHECK(w.fail() == Noted::counted);
+  CHECK(w.fail() == Noted::opened);  // 24 of 48
+}
+
+TEST_CASE("the window forgets") {
+  Record r;
+  const std::uint64_t window_ms = 10'000;
+  std::uint64_t now = 5'000 * 70'000ULL;  // the number of the half is cut to 16 bits
+  for (int i = 0; i < 10; ++i)
+    add_failure(r.window, now, window_ms);
+  FailureWindow w = add_failure(r.window, now + 5'000, window_ms);
+  CHECK(w.prev_failures == 10);
+  CHECK(w.cur_failures == 1);
+  // Of the half before counts what the window still covers: all of it, half of it.
+  CHECK(is_over_rate(w, now + 5'000, window_ms, 100, 11));
+  CHECK(is_over_rate(w, now + 7'500, window_ms, 100, 6));
+  CHECK_FALSE(is_over_rate(w, now + 7'500, window_ms, 100, 7));
+  w = add_failure(r.window, now + 15'000, window_ms);
+  CHECK(w.prev_total == 0);
+  CHECK(w.cur_total == 1);
+  // A clock that is a little behind adds to what there is; an unwritten word begins anywhere.
+  CHECK(add_failure(r.window, now + 14'999, window_ms).cur_total == 2);
+  Record unwritten;
+  CHECK(add_failure(unwritten.window, now, window_ms).epoch ==
+        static_cast<std::uint16_t>(now / 5'000));
+}
+
+TEST_CASE("a window without failures is not written; a full one is halved and keeps its rate") {
+  Record r;
+  add_successes(r.window);
+  CHECK(r.window.load(std::memory_order_relaxed) == 0);
+  for (int i = 0; i < 1000; ++i)
+    add_failure(r.window, kStart, 10'000);
+  for (int i = 0; i < 375; ++i)
+    add_successes(r.window);
+  FailureWindow w = unpack_window(r.window.load(std::memory_order_relaxed));
+  CHECK(w.cur_failures == 1000);
+  CHECK(w.cur_total == 4000);
+  for (int i = 0; i < 12; ++i)
+    add_successes(r.window);
+  w = unpack_window(r.window.load(std::memory_order_relaxed));
+  CHECK(w.cur_failures == 500);
+  CHECK(w.cur_total == 4088 / 2 + 8);
+  // Successes alone wash the failures out in the end, and then nothing is written any more.
+  for (int i = 0; i < 100'000; ++i)
+    add_successes(r.window);
+  CHECK(unpack_window(r.window.load(std::memory_order_relaxed)).cur_failures == 0);
+}
+
+TEST_CASE("it stays open twice as long each time, up to the limit, with jitter") {
+  World w(10);
+  w.open();
+  std::uint64_t expected = 30'000;
+  for (int level = 1; level <= 70; ++level) {
+    CHECK(w.state().level == std::min(level, 63));
+    const std::uint64_t open_ms = w.state().until_ms - w.now;
+    CHECK(open_ms >= expected * 9 / 10);
+    CHECK(open_ms <= expected * 11 / 10);
+    expected = std::min<std::uint64_t>(2 * expected, 300'000);
+    w.now = w.state().until_ms - 1;
+    CHECK(w.gate() == Gate::open);
+    CHECK_FALSE(w.permit().has_value());
+    w.now += 1;
+    CHECK(w.gate() == Gate::due);
+    const auto stamp = w.permit();
+    REQUIRE(stamp.has_value());
+    CHECK(w.decide(*stamp, Effect::failure) == Noted::opened);
+  }
+}
+
+TEST_CASE("jitter is the same everywhere, spreads over its range, and none is none") {
+  CHECK(jittered_ms(1000, 0, 3, 1, kStart) == 1000);
+  CHECK(jittered_ms(1000, 10, 3, 1, kStart) == jittered_ms(1000, 10, 3, 1, kStart));
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+  for (std::uint32_t slot = 0; slot < 1000; ++slot) {
+    const std::uint64_t ms = jittered_ms(1000, 10, slot, 1, kStart);
+    CHECK(ms >= 900);
+    CHECK(ms <= 1100);
+    low += ms < 950 ? 1 : 0;
+    high += ms > 1050 ? 1 : 0;
+  }
+  CHECK(low > 200);
+  CHECK(high > 200);
+  CHECK(jittered_ms(1000, 900, 3, 1, kStart) <= 2000);
+}
+
+TEST_CASE("the level is forgotten after twice its time without trouble") {
+  World w(10, without_jitter());
+  const auto close = [&w] {
+    w.wait_until_due();
+    const auto stamp = w.permit();
+    REQUIRE(stamp.has_value());
+    CHECK(w.decide(*stamp, Effect::success) == Noted::closed);
+  };
+  w.open();
+  close();
+  w.now += 2 * 30'000;
+  w.open();
+  CHECK(w.state().level == 2);
+  close();
+  w.now += 2 * 60'000 + 1;
+  w.open();
+  CHECK(w.state().level == 1);
+}
+
+TEST_CASE("one permit at a time, and its report decides") {
+  World w(10);
+  w.open();
+  w.wait_until_due();
+  const auto stamp = w.permit();
+  REQUIRE(stamp.has_value());
+  CHECK(w.gate() == Gate::open);
+  CHECK_FALSE(w.permit().has_value());
+  CHECK(w.out() == 1);
+
+  SUBCASE("success closes and gives the budget back") {
+    CHECK(w.decide(*stamp, Effect::success) == Noted::closed);
+    CHECK(w.gate() == Gate::closed);
+    CHECK(w.out() == 0);
+    CHECK(w.decide(*stamp, Effect::failure) == Noted::nothing);
+    CHECK(w.fail() == Noted::counted);  // the failures from before are forgotten
+  }
+  SUBCASE("what says nothing lets the next one try at once") {
+    CHECK(w.decide(*stamp, Effect::none) == Noted::opened);
+    CHECK(w.state().level == 1);
+    CHECK(w.gate() == Gate::due);
+    const auto next = w.permit();
+    REQUIRE(next.has_value());
+    CHECK(*next != *stamp);  // in the same millisecond
+    CHECK(w.decide(*stamp, Effect::success) == Noted::nothing);
+    CHECK(w.decide(*next, Effect::success) == Noted::closed);
+  }
+  SUBCASE("so does a pick that went elsewhere") {
+    return_permit(w.all[0].words(), kTenant, *stamp, w.clock());
+    CHECK(w.gate() == Gate::due);
+  }
+  SUBCASE("a request to be left alone is granted, at the same level") {
+    CHECK(w.decide(*stamp, Effect::pushback, 5'000) == Noted::opened);
+    CHECK(w.state().level == 1);
+    CHECK(w.state().until_ms == w.now + 5'000);
+  }
+  SUBCASE("without a time it counts as a failed trial") {
+    CHECK(w.decide(*stamp, Effect::pushback) == Noted::opened);
+    CHECK(w.state().level == 2);
+  }
+  SUBCASE("it expires, and then a late report decides nothing") {
+    w.now += w.policy.breaker_trial_ms - 1;
+    CHECK_FALSE(w.permit().has_value());
+    w.now += 1;
+    const auto next = w.permit();
+    REQUIRE(next.has_value());
+    for (const Effect effect : {Effect::success, Effect::failure, Effect::none, Effect::pushback})
+      CHECK(w.decide(*stamp, effect, 100) == Noted::nothing);
+    return_permit(w.all[0].words(), kTenant, *stamp, w.clock());
+    CHECK(w.gate() == Gate::open);
+    CHECK(w.decide(*next, Effect::success) == Noted::closed);
+  }
+  SUBCASE("other requests decide nothing meanwhile") {
+    CHECK(w.fail() == Noted::nothing);
+    w.succeed();
+    CHECK(w.push_back(1000) == Noted::nothing);
+    CHECK(w.state().state == BreakerState::half_open);
+  }
+}
+
+TEST_CASE("a dead holder's permit is freed at once, a living one's never") {
+  World w(10);
+  w.open();
+  w.wait_until_due();
+  REQUIRE(w.permit(0, 3).has_value());
+  CHECK_FALSE(release_permit(
+      w.all[0].words(), [](std::uint32_t row, std::uint32_t) { return row != 3; }, w.clock()));
+  CHECK(w.gate() == Gate::open);
+  CHECK(release_permit(
+      w.all[0].words(), [](std::uint32_t row, std::uint32_t) { return row == 3; }, w.clock()));
+  CHECK(w.gate() == Gate::due);
+  // The next holder stopped before it could say who it is, in the same millisecond: what the first
+  // one left there is not about it.
+  const std::uint64_t left = w.all[0].permit.load(std::memory_order_relaxed);
+  REQUIRE(w.permit(0, 4).has_value());
+  w.all[0].permit.store(left, std::memory_order_relaxed);
+  CHECK_FALSE(release_permit(
+      w.all[0].words(), [](std::uint32_t row, std::uint32_t) { return row == 3; }, w.clock()));
+}
+
+TEST_CASE("a deadline that is too far away counts as past") {
+  World w(10);
+  w.open();
+  w.now = 5;  // another boot's clock
+  CHECK(w.gate() == Gate::due);
+  REQUIRE(w.permit().has_value());
+  CHECK(w.gate() == Gate::open);
+  w.all[0].breaker.store(~std::uint64_t{0} << 26 | std::uint64_t{kTenant} << 18 | 2,
+                         std::memory_order_relaxed);
+  CHECK(w.gate() == Gate::due);
+  CHECK(w.permit().has_value());
+}
+
+TEST_CASE("another tenant's breaker says nothing, and its reports change nothing") {
+  World w(10);
+  w.open();
+  CHECK(breaker_allows(w.all[0].breaker, kTenant + 1, w.policy, w.clock()) == Gate::closed);
+  reset_breaker(w.all[0].words(), kTenant + 1, w.clock());
+  const std::uint64_t fresh = w.all[0].breaker.load(std::memory_order_relaxed);
+  CHECK(w.fail() == Noted::nothing);
+  CHECK(w.push_back(1000) == Noted::nothing);
+  CHECK_FALSE(w.permit().has_value());
+  CHECK(w.all[0].breaker.load(std::memory_order_relaxed) == fresh);
+  CHECK(w.all[0].window.load(std::memory_order_relaxed) == 0);
+}
+
+TEST_CASE("overload opens for as long as it asks, at most the longest time, and only then") {
+  World w(10);
+  CHECK(w.push_back(0) == Noted::nothing);
+  CHECK(w.push_back(2'000) == Noted::opened);
+  CHECK(w.state().until_ms == w.now + 2'000);
+  CHECK(w.state().level == 0);
+  CHECK(w.out() == 1);
+  World greedy(10);
+  CHECK(greedy.push_back(1'000'000'000'000ULL) == Noted::opened);
+  CHECK(greedy.state().until_ms == greedy.now + 300'000);
+}
+
+TEST_CASE("how many may be out") {
+  CHECK(ejection_cap(50, 0) == 0);
+  CHECK(ejection_cap(0, 100) == 0);
+  CHECK(ejection_cap(100, 1) == 0);
+  CHECK(ejection_cap(10, 2) == 1);
+  CHECK(ejection_cap(100, 3) == 2);
+  CHECK(ejection_cap(10, 10) == 1);
+  CHECK(ejection_cap(10, 29) == 2);
+  CHECK(ejection_cap(1000, 100) == 99);
+}
+
+TEST_CASE("the budget is kept, and what it refused opens when there is room again") {
+  World w(20);  // 2 may be out
+  w.open(0);
+  w.open(1);
+  for (int i = 0; i < 4; ++i)
+    CHECK(w.fail(2) == Noted::counted);
+  CHECK(w.fail(2) == Noted::refused);
+  CHECK(w.fail(2) == Noted::refused);
+  CHECK(w.push_back(1000, 3) == Noted::refused);
+  CHECK(w.out() == 2);
+  w.wait_until_due();
+  const auto stamp = w.permit();
+  REQUIRE(stamp.has_value());
+  CHECK(w.decide(*stamp, Effect::success) == Noted::closed);
+  CHECK(w.fail(2) == Noted::opened);
+  CHECK(w.out() == 2);
+}
+
+TEST_CASE("a count repairs the budget, both ways, and nobody who took before acts on it") {
+  World w(20);
+  w.open(0);
+  // Somebody took and died.
+  const auto taken = take_budget(w.budget, 2);
+  REQUIRE(taken.has_value());
+  CHECK(w.fail(1) == Noted::counted);
+  std::uint64_t seen = w.all[1].breaker.load(std::memory_order_relaxed);
+  CHECK(w.out() == 2);
+  CHECK(w.count_again());
+  CHECK(w.out() == 1);
+  // It was only stopped: it can neither open with what it took nor give it back.
+  CHECK_FALSE(
+      change(w.all[1].breaker, seen, {BreakerState::open, 0, 1, tenant_of(kTenant), w.now + 1000}));
+  give_budget(w.budget, *taken);
+  CHECK(w.out() == 1);
+  CHECK(w.state(1).consecutive == 1);  // a count forgets no failure
+  // A worker that went mad.
+  w.budget.store(0, std::memory_order_relaxed);
+  CHECK(w.count_again());
+  CHECK(w.out() == 1);
+  // Words about former tenants are made this one's.
+  reset_breaker(w.all[0].words(), kTenant + 1, w.clock());
+  CHECK(w.count_again());
+  CHECK(w.out() == 0);
+  CHECK(w.state(0).tenant == kTenant);
+}
+
+TEST_CASE("a count during which the budget changed is dropped") {
+  World w(20);
+  w.open(0);
+  w.budget.store(pack(Budget{5, 0, 0}), std::memory_order_relaxed);
+  CHECK_FALSE(recount(w.budget, [&] {
+    CHECK(take_budget(w.budget, 10).has_value());
+    return 1U;
+  }));
+  CHECK(w.out() == 6);
+}
+
+TEST_CASE("what an outcome says") {
+  const auto standard = [](shm::CounterIndex outcome) {
+    return effect_of(outcome, Policy{}.breaker_outcomes);
+  };
+  CHECK(standard(shm::kSuccess) == Effect::success);
+  CHECK(standard(shm::kConnectFailure) == Effect::failure);
+  CHECK(standard(shm::kTimeout) == Effect::failure);
+  CHECK(standard(shm::kReset) == Effect::failure);
+  CHECK(standard(shm::kServerError) == Effect::failure);
+  CHECK(standard(shm::kOverload) == Effect::pushback);
+  CHECK(standard(shm::kCancelled) == Effect::none);
+  CHECK(standard(shm::kAbandoned) == Effect::none);
+  CHECK(effect_of(0, ~0U) == Effect::none);
+  CHECK(effect_of(9, ~0U) == Effect::none);
+  for (unsigned o = shm::kFirstOutcome; o <= shm::kLastOutcome; ++o) {
+    CHECK(effect_of(o, 1U << o) == Effect::failure);
+    CHECK(effect_of(o, ~(1U << o)) == kMilderEffects[o]);
+  }
+  CHECK(kMilderEffects[shm::kServerError] == Effect::success);
+}
+
+// --- against a model ---
+
+namespace {
+
+// The same rules, said once more in plain variables, without words, bits or races.
+struct Plain {
+  enum class Is { closed, open, trial };
+  Is is = Is::closed;
+  unsigned failures = 0;
+  unsigned level = 0;
+  std::uint64_t closed_at = kStart;
+  std::uint64_t opened_at = 0;
+  std::uint64_t permit_end = 0;
+  std::vector<std::uint64_t> recent;  // times of failures, for a window that is never rotated
+};
+
+constexpr std::array<std::uint64_t, 3> kOpenMs = {100, 200, 300};
+std::uint64_t open_ms_of(unsigned level) {
+  return kOpenMs[std::min<unsigned>(level, 3) - 1];
+}
+
+}  // namespace
+
+TEST_CASE("any sequence of events does what the model says") {
+  CHECK(tests::holds("breaker against model", [] {
+    Policy policy;
+    policy.breaker_consecutive = *rc::gen::inRange<std::uint32_t>(1, 4);
+    policy.breaker_rate_percent = 0;
+    policy.breaker_open_ms = 100;
+    policy.breaker_open_max_ms = 300;
+    policy.breaker_jitter_percent = 0;
+    policy.breaker_trial_ms = 50;
+    constexpr std::size_t kInstances = 4;
+    World w(kInstances, policy);
+    std::array<Plain, kInstances> model{};
+    struct Held {
+      std::size_t instance;
+      std::uint32_t stamp;
+      std::uint64_t end;
+      bool current;
+    };
+    std::vector<Held> held;
+    const std::uint32_t cap = *rc::gen::inRange<std::uint32_t>(0, 4);
+    const auto out = [&model] {
+      std::uint32_t count = 0;
+      for (const Plain& p : model)
+        count += p.is == Plain::Is::closed ? 0 : 1;
+      return count;
+    };
+    const auto outdate = [&held](std::size_t instance) {
+      for (Held& h : held)
+        h.current = h.current && h.instance != instance;
+    };
+    const int steps = *rc::gen::inRange(1, 120);
+    for (int step = 0; step < steps; ++step) {
+      const auto i = *rc::gen::inRange<std::size_t>(0, kInstances);
+      Plain& p = model[i];
+      Record& r = w.all[i];
+      const BreakerOwner owner{kTenant, static_cast<std::uint32_t>(i)};
+      switch (*rc::gen::inRange(0, 8)) {
+        case 0:
+          w.now += *rc::gen::inRange<std::uint64_t>(0, 120);
+          break;
+        case 1:
+          note_success(r.words(), kTenant);
+          if (p.is == Plain::Is::closed) p.failures = 0;
+          break;
+        case 2:
+        case 3: {
+          const Noted noted = note_failure(r.words(), owner, policy, w.budget, cap, w.clock());
+          if (p.is != Plain::Is::closed) {
+            RC_ASSERT(noted == Noted::nothing);
+          } else if (++p.failures < policy.breaker_consecutive) {
+            RC_ASSERT(noted == Noted::counted);
+          } else if (out() >= cap) {
+            RC_ASSERT(noted == Noted::refused);
+          } else {
+            RC_ASSERT(noted == Noted::opened);
+            const bool calm = p.level == 0 || w.now - p.closed_at > 2 * open_ms_of(p.level);
+            p.level = calm ? 1 : p.level + 1;
+            p.is = Plain::Is::open;
+            p.opened_at = w.now + open_ms_of(p.level);
+            p.failures = 0;
+          }
+          break;
+        }
+        case 4: {
+          const auto stamp = take_permit(r.words(), kTenant, policy, 1, 1, w.clock());
+          const bool due = (p.is == Plain::Is::open && w.now >= p.opened_at) ||
+                           (p.is == Plain::Is::trial && w.now >= p.permit_end);
+          RC_ASSERT(stamp.has_value() == due);
+          if (!due) break;
+          outdate(i);
+          p.is = Plain::Is::trial;
+          // The stamp says when it ends; a millisecond more tells two of one moment apart.
+          p.permit_end = unpack_breaker(r.breaker.load(std::memory_order_relaxed)).until_ms;
+          RC_ASSERT(p.permit_end - w.now - 50 <= 1);
+          held.push_back({i, *stamp, p.permit_end, true});
+          break;
+        }
+        case 5:
+        case 6: {
+          if (held.empty()) break;
+          const auto which = *rc::gen::inRange<std::size_t>(0, held.size());
+          const Held h = held[which];
+          held.erase(held.begin() + static_cast<std::ptrdiff_t>(which));
+          Plain& q = model[h.instance];
+          const auto effect = *rc::gen::element(Effect::success, Effect::failure, Effect::none);
+          const Noted noted = decide_trial(w.all[h.instance].words(),
+                                           {kTenant, static_cast<std::uint32_t>(h.instance)},
+                                           policy, h.stamp, effect, 0, w.budget, w.clock());
+          if (!h.current) {
+            RC_ASSERT(noted == Noted::nothing);
+          } else if (effect == Effect::success) {
+            RC_ASSERT(noted == Noted::closed);
+            q.is = Plain::Is::closed;
+            q.closed_at = w.now;
+            q.failures = 0;
+          } else {
+            RC_ASSERT(noted == Noted::opened);
+            q.is = Plain::Is::open;
+            if (effect == Effect::failure) q.level = std::min(q.level + 1, 63U);
+            q.opened_at = effect == Effect::failure ? w.now + open_ms_of(q.level) : w.now;
+          }
+          break;
+        }
+        default: {
+          // A count: nothing to repair here, but closed breakers are touched.
+          RC_ASSERT(w.count_again());
+          for (std::size_t k = 0; k < kInstances; ++k) {
+            if (model[k].is == Plain::Is::closed) model[k].closed_at = w.state(k).until_ms;
+          }
+          break;
+        }
+      }
+      RC_ASSERT(w.out() == out());
+      for (std::size_t k = 0; k < kInstances; ++k) {
+        const Gate gate = breaker_allows(w.all[k].breaker, kTenant, policy, w.clock());
+        const Plain& q = model[k];
+        const bool due = (q.is == Plain::Is::open && w.now >= q.opened_at) ||
+                         (q.is == Plain::Is::trial && w.now >= q.permit_end);
+        RC_ASSERT(gate ==
+                  (q.is == Plain::Is::closed ? Gate::closed : (due ? Gate::due : Gate::open)));
+      }
+    }
+  }));
+}
+
+TEST_CASE("random words never hang or reach outside") {
+  CHECK(tests::holds("damaged", [] {
+    World w(2);
+    w.now = *rc::gen::arbitrary<std::uint64_t>() >> 20;
+    shm::PolicyRecord damage{};
+    for (shm::Word64& word : damage.values)
+      word.store(*rc::gen::arbitrary<std::uint64_t>(), std::memory_order_relaxed);
+    w.policy = get_policy(damage);
+    Record& r = w.all[0];
+    for (int i = 0; i < 20; ++i) {
+      for (shm::Word64* word : {&r.breaker, &r.window, &r.permit, &w.budget})
+        word->store(*rc::gen::arbitrary<std::uint64_t>(), std::memory_order_relaxed);
+      const std::uint32_t tenant = w.state().tenant;
+      const BreakerOwner owner{tenant, 0};
+      static_cast<void>(note_failure(r.words(), owner, w.policy, w.budget, 1, w.clock()));
+      note_success(r.words(), tenant);
+      add_successes(r.window);
+      static_cast<void>(note_pushback(r.words(), owner, w.policy, 1, w.budget, ~0U, w.clock()));
+      if (const auto stamp = take_permit(r.words(), tenant, w.policy, 0, 0, w.clock())) {
+        static_cast<void>(decide_trial(r.words(), owner, w.policy, *stamp, Effect::failure, 0,
+                                       w.budget, w.clock()));
+      }
+      static_cast<void>(w.count_again());
+    }
+  }));
+}
