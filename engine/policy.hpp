@@ -62,6 +62,17 @@ struct Policy {
          policy.retry_percent != 0;
 }
 
+// Whether a breaker may open for failures. With both switched off it never opens.
+[[nodiscard]] constexpr bool has_breaker(const Policy& policy) noexcept {
+  return policy.breaker_consecutive != 0 || policy.breaker_rate_percent != 0;
+}
+
+// How many candidates are compared when nobody says: two do most of the good, a third lets
+// `adaptive` get round an instance that is slow without being busy (docs/adaptive.md).
+[[nodiscard]] constexpr std::uint32_t default_choices(Strategy strategy) noexcept {
+  return strategy == Strategy::adaptive ? 3 : Policy{}.choices;
+}
+
 namespace detail {
 enum PolicyIndex : std::size_t {
   policy_strategy,

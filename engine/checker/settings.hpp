@@ -32,6 +32,11 @@ inline constexpr Milliseconds kMinTimeout{1};
 inline constexpr std::uint32_t kMaxTier = 3;  // tiers 0..3, the first preferred
 inline constexpr std::size_t kMaxZoneBytes = 63;
 
+// The lowest and the highest value of a setting, for whoever reads a configuration; times in
+// milliseconds. Where 0 switches something off, it is allowed besides.
+using Limits = engine::PolicyLimits;
+inline constexpr Limits kLoadIntervalLimits{1, 1'000};
+
 using engine::Strategy;
 
 enum class CheckKind : std::uint8_t { none = 0, tcp = 1, http = 2 };
@@ -92,6 +97,16 @@ struct OutlierSettings {
 
   friend bool operator==(const OutlierSettings&, const OutlierSettings&) = default;
 };
+namespace outlier_limits {
+inline constexpr Limits interval{100, 3'600'000};
+inline constexpr Limits success_rate_sigma_tenths{1, 100};
+inline constexpr Limits success_rate_instances{3, 1'000};
+inline constexpr Limits requests{1, 1'000'000};  // of each kind
+inline constexpr Limits failure_percent{1, 100};
+inline constexpr Limits latency_factor_tenths{11, 1'000};
+inline constexpr Limits ejection{100, 3'600'000};
+inline constexpr Limits max_ejection{100, 86'400'000};
+}  // namespace outlier_limits
 
 // How a service's instances come (back) into use: weight * max(floor, (t / window)^(1/aggression)).
 struct SlowStartSettings {
@@ -101,6 +116,11 @@ struct SlowStartSettings {
 
   friend bool operator==(const SlowStartSettings&, const SlowStartSettings&) = default;
 };
+namespace slow_start_limits {
+inline constexpr Limits window{100, 3'600'000};
+inline constexpr Limits aggression_tenths{1, 100};
+inline constexpr Limits floor_percent{1, 100};
+}  // namespace slow_start_limits
 
 // Weights that follow what backends report, or what workers observe of them.
 struct ControllerSettings {
@@ -114,9 +134,19 @@ struct ControllerSettings {
 
   friend bool operator==(const ControllerSettings&, const ControllerSettings&) = default;
 };
+namespace controller_limits {
+inline constexpr Limits update{100, 60'000};
+inline constexpr Limits blackout{0, 3'600'000};
+inline constexpr Limits expiry{1'000, 3'600'000};
+inline constexpr Limits error_penalty_percent{0, 1'000};
+inline constexpr Limits floor_percent{1, 100};
+inline constexpr Limits damping_percent{1, 100};
+}  // namespace controller_limits
+
+inline constexpr Limits kOverprovisioningLimits{100, 1'000};
 
 struct SpilloverSettings {
-  std::uint32_t overprovisioning_percent = 140;  // 100..1000
+  std::uint32_t overprovisioning_percent = 140;
   bool prefer_local_zone = true;
 
   friend bool operator==(const SpilloverSettings&, const SpilloverSettings&) = default;

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "tools/ballastd/config.hpp"
+#include "tools/ballastd/config_keys.hpp"
 #include "tools/ballastd/daemon.hpp"
 #include "tools/ballastd/options.hpp"
 
@@ -39,6 +40,10 @@ int main(int argc, char** argv) {
   }
   if (options.mode == tools::Options::Mode::version) {
     std::puts("ballastd " BALLAST_VERSION);
+    return 0;
+  }
+  if (options.mode == tools::Options::Mode::defaults) {
+    std::fputs(tools::defaults_text().c_str(), stdout);
     return 0;
   }
   auto config = tools::read_config_file(options.config);

@@ -9,8 +9,8 @@
 namespace ballast::tools {
 namespace {
 
-constexpr std::array<std::string_view, 6> kOptions{"--config",   "--check", "--directory",
-                                                   "--handover", "--help",  "--version"};
+constexpr std::array<std::string_view, 7> kOptions{
+    "--config", "--check", "--directory", "--handover", "--defaults", "--help", "--version"};
 
 ParsedOptions wrong(std::string error) {
   return {std::nullopt, std::move(error)};
@@ -51,6 +51,9 @@ ParsedOptions parse_options(std::span<const char* const> arguments) {
     } else if (name == "--help") {
       options.mode = Options::Mode::help;
       return {options, {}};
+    } else if (name == "--defaults") {
+      options.mode = Options::Mode::defaults;
+      return {options, {}};
     } else if (name == "--version") {
       options.mode = Options::Mode::version;
       return {options, {}};
@@ -71,13 +74,14 @@ ParsedOptions parse_options(std::span<const char* const> arguments) {
 
 std::string help_text() {
   return "Usage: ballastd --config FILE [--directory DIR] [--handover]\n"
-         "       ballastd --check FILE\n"
+         "       ballastd --check FILE | --defaults\n"
          "\n"
          "Checks the instances of every service in FILE and publishes what it finds in shared\n"
          "memory, for any number of worker processes to pick from.\n"
          "\n"
          "  --config FILE     run with this configuration (TOML)\n"
          "  --check FILE      only judge the file: exit 0 if it is right, 1 if it is not\n"
+         "  --defaults        print every key that FILE may have, its default and its limits\n"
          "  --directory DIR   where the shared files are, instead of what FILE says\n"
          "  --handover        check everything first, then take over from a running ballastd\n"
          "  --help, --version\n"

@@ -8,7 +8,7 @@
 namespace ballast::tools {
 
 struct Options {
-  enum class Mode { run, check, help, version };
+  enum class Mode { run, check, defaults, help, version };
   Mode mode = Mode::run;
   std::string config;
   std::string directory;  // overrides the configuration's; empty: not given

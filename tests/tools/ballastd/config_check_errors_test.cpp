@@ -47,11 +47,11 @@ f.toml:9:12: "2 s" is not a duration: write a number and a unit, such as "250ms"
    |
  9 | interval = "2 s"
    |            ^~~~~ here
-f.toml:10:17: fast_interval "1ms" is out of range: use 10ms to 3600s
+f.toml:10:17: fast_interval "1ms" is out of range: use 10ms to 1h
     |
  10 | fast_interval = "1ms"
     |                 ^~~~~ here
-f.toml:11:11: timeout "2h" is out of range: use 1ms to 3600s
+f.toml:11:11: timeout "2h" is out of range: use 1ms to 1h
     |
  11 | timeout = "2h"
     |           ^~~~ here
@@ -139,14 +139,14 @@ timeout = "1001ms"
 instances = ["1.1.1.1:1"]
 check.fast_interval = "3s"
 )~") ==
-      R"~(f.toml:5:11: timeout is longer than the interval of 1000ms: shorten it, or lengthen the interval
+      R"~(f.toml:5:11: timeout is longer than the interval of 1s: shorten it, or lengthen the interval
    |
  5 | timeout = "1001ms"
    |           ^~~~~~~~ is longer than
   ...
  4 | interval = "1s"
    |            ^~~~ the interval
-f.toml:8:23: fast_interval is longer than the interval of 2000ms: shorten it, or lengthen the interval
+f.toml:8:23: fast_interval is longer than the interval of 2s: shorten it, or lengthen the interval
    |
  8 | check.fast_interval = "3s"
    |                       ^~~~ here)~");

@@ -31,6 +31,7 @@ TEST_CASE("what can be asked for") {
   CHECK(run.handover);
   CHECK_FALSE(parse({"--config=f.toml"}).handover);
   CHECK(parse({"--check", "f.toml"}).mode == Options::Mode::check);
+  CHECK(parse({"--defaults"}).mode == Options::Mode::defaults);
   CHECK(parse({"--help"}).mode == Options::Mode::help);
   CHECK(parse({"-h"}).mode == Options::Mode::help);
   CHECK(parse({"--version"}).mode == Options::Mode::version);

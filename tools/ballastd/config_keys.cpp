@@ -1,0 +1,389 @@
+// The lists, and what can be said from them alone.
+#include "tools/ballastd/config_keys.hpp"
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+
+namespace ballast::tools {
+namespace {
+
+using checker::CheckSettings;
+using checker::ControllerSettings;
+using checker::InstanceSettings;
+using checker::Limits;
+using checker::OutlierSettings;
+using checker::SlowStartSettings;
+using checker::SpilloverSettings;
+using engine::Policy;
+using engine::Strategy;
+using std::string_view;
+namespace limits = engine::policy_limits;
+
+constexpr std::uint32_t number_of(Strategy strategy) {
+  return static_cast<std::uint32_t>(strategy);
+}
+constexpr std::uint32_t ms(checker::Milliseconds time) {
+  return static_cast<std::uint32_t>(time.count());
+}
+
+constexpr std::array<Choice, 3> kHashes{{{"maglev", number_of(Strategy::maglev)},
+                                         {"rendezvous", number_of(Strategy::rendezvous)},
+                                         {"ketama", number_of(Strategy::ketama)}}};
+// Round robin goes by weight; people look for it under both names.
+constexpr std::array<Choice, 10> kStrategyWords{
+    {{"consistent_hash", keys::kConsistentHash},
+     kHashes[0],
+     kHashes[1],
+     kHashes[2],
+     {"round_robin", number_of(Strategy::round_robin)},
+     {"weighted_round_robin", number_of(Strategy::round_robin)},
+     {"random", number_of(Strategy::random)},
+     {"least_connections", number_of(Strategy::least_connections)},
+     {"least_response_time", number_of(Strategy::least_response_time)},
+     {"adaptive", number_of(Strategy::adaptive)}}};
+static_assert(kStrategyWords.size() == engine::kStrategies.size() + 2);
+
+constexpr std::array<Choice, 3> kCheckKinds{{{"http", 2}, {"tcp", 1}, {"none", 0}}};
+constexpr std::array<Choice, 2> kFirstChecks{{{"decides", 0}, {"up", 1}}};
+constexpr std::array<Choice, 2> kPanicModes{{{"all", 1}, {"fail", 2}}};
+constexpr std::array<Choice, 3> kStaleModes{{{"keep", 0}, {"all", 1}, {"fail", 2}}};
+
+constexpr FieldInfo kStrategy{"strategy", Form::choice, {0, 255}, {}, kStrategyWords};
+constexpr FieldInfo kHash{"hash", Form::choice, {0, 255}, {}, kHashes};
+constexpr FieldInfo kBreakerEnabled{"enabled", Form::flag, {0, 1}};
+
+constexpr std::array kBallastFields{BALLAST_FIELD(checker::Settings, "max_workers", max_workers,
+                                                  Form::number, {1, checker::kMaxWorkerRows}),
+                                    BALLAST_FIELD(checker::Settings, "load_interval", load_interval,
+                                                  Form::duration, checker::kLoadIntervalLimits)};
+
+constexpr std::array kInstanceFields{
+    BALLAST_FIELD(InstanceSettings, "weight", weight, Form::number, {1, checker::kMaxWeight}),
+    BALLAST_FIELD(InstanceSettings, "tier", tier, Form::number, {0, checker::kMaxTier})};
+
+constexpr Limits kIntervalLimits{ms(checker::kMinInterval), ms(checker::kMaxInterval)};
+constexpr std::array kCheckFields{
+    BALLAST_FIELD(CheckSettings, "kind", kind, Form::choice, {0, 2}, {}, kCheckKinds),
+    BALLAST_FIELD(CheckSettings, "keep_alive", keep_alive, Form::flag),
+    BALLAST_FIELD(CheckSettings, "tcp_sentinel", tcp_sentinel, Form::flag),
+    BALLAST_FIELD(CheckSettings, "interval", interval, Form::duration, kIntervalLimits),
+    BALLAST_FIELD(CheckSettings, "fast_interval", fast_interval, Form::duration, kIntervalLimits),
+    BALLAST_FIELD(CheckSettings, "timeout", timeout, Form::duration,
+                  {ms(checker::kMinTimeout), ms(checker::kMaxInterval)}),
+    BALLAST_FIELD(CheckSettings, "rise", rise, Form::number, {1, checker::kMaxRiseFall}),
+    BALLAST_FIELD(CheckSettings, "fall", fall, Form::number, {1, checker::kMaxRiseFall}),
+    BALLAST_FIELD(CheckSettings, "jitter", jitter_percent, Form::percent,
+                  {0, checker::kMaxJitterPercent}),
+    BALLAST_FIELD(CheckSettings, "first_check", first_check, Form::choice, {0, 1}, {},
+                  kFirstChecks)};
+
+constexpr std::array kServiceFields{
+    BALLAST_FIELD(Policy, "bound", hash_bound_percent, Form::hundredths,
+                  {101, limits::hash_bound_percent.high}, "unbounded"),
+    BALLAST_FIELD(Policy, "choices", choices, Form::candidates, {2, limits::choices.high}),
+    BALLAST_FIELD(Policy, "hot_cold", hot_cold, Form::flag, limits::hot_cold),
+    BALLAST_FIELD(Policy, "max_in_flight", max_in_flight, Form::number, limits::max_in_flight,
+                  "unlimited"),
+    BALLAST_FIELD(Policy, "service_max_in_flight", service_max_in_flight, Form::number,
+                  limits::service_max_in_flight, "unlimited"),
+    BALLAST_FIELD(Policy, "max_ejected", max_ejected_percent, Form::percent,
+                  limits::max_ejected_percent, "nobody")};
+
+constexpr std::array kRetryBudgetFields{
+    BALLAST_FIELD(Policy, "share", retry_percent, Form::percent, {1, limits::retry_percent.high}),
+    BALLAST_FIELD(Policy, "minimum", retry_minimum, Form::number, limits::retry_minimum)};
+
+constexpr std::array kPanicFields{
+    BALLAST_FIELD(Policy, "below", panic_percent, Form::percent, {1, limits::panic_percent.high}),
+    BALLAST_FIELD(Policy, "then", panic_mode, Form::choice, limits::panic_mode, {}, kPanicModes)};
+
+constexpr std::array kStaleFields{
+    BALLAST_FIELD(Policy, "after", stale_after_ms, Form::duration, limits::stale_after_ms),
+    BALLAST_FIELD(Policy, "then", stale_mode, Form::choice, limits::stale_mode, {}, kStaleModes)};
+
+constexpr std::array kBreakerFields{
+    BALLAST_FIELD(Policy, "consecutive", breaker_consecutive, Form::number,
+                  limits::breaker_consecutive, "off"),
+    BALLAST_FIELD(Policy, "failure_rate", breaker_rate_percent, Form::percent,
+                  limits::breaker_rate_percent, "off"),
+    BALLAST_FIELD(Policy, "requests", breaker_requests, Form::number, limits::breaker_requests),
+    BALLAST_FIELD(Policy, "window", breaker_window_ms, Form::duration, limits::breaker_window_ms),
+    BALLAST_FIELD(Policy, "open", breaker_open_ms, Form::duration, limits::breaker_open_ms),
+    BALLAST_FIELD(Policy, "open_max", breaker_open_max_ms, Form::duration,
+                  limits::breaker_open_max_ms),
+    BALLAST_FIELD(Policy, "trial", breaker_trial_ms, Form::duration, limits::breaker_trial_ms),
+    BALLAST_FIELD(Policy, "jitter", breaker_jitter_percent, Form::percent,
+                  limits::breaker_jitter_percent),
+    BALLAST_FIELD(Policy, "outcomes", breaker_outcomes, Form::outcomes, limits::breaker_outcomes)};
+
+namespace outlier = checker::outlier_limits;
+constexpr std::array kOutlierFields{
+    BALLAST_FIELD(OutlierSettings, "enabled", enabled, Form::flag),
+    BALLAST_FIELD(OutlierSettings, "interval", interval, Form::duration, outlier::interval),
+    BALLAST_FIELD(OutlierSettings, "success_rate_sigma", success_rate_sigma_tenths, Form::tenths,
+                  outlier::success_rate_sigma_tenths, "off"),
+    BALLAST_FIELD(OutlierSettings, "success_rate_instances", success_rate_instances, Form::number,
+                  outlier::success_rate_instances),
+    BALLAST_FIELD(OutlierSettings, "success_rate_requests", success_rate_requests, Form::number,
+                  outlier::requests),
+    BALLAST_FIELD(OutlierSettings, "failure_rate", failure_percent, Form::percent,
+                  outlier::failure_percent, "off"),
+    BALLAST_FIELD(OutlierSettings, "failure_requests", failure_requests, Form::number,
+                  outlier::requests),
+    BALLAST_FIELD(OutlierSettings, "latency_factor", latency_factor_tenths, Form::tenths,
+                  outlier::latency_factor_tenths, "off"),
+    BALLAST_FIELD(OutlierSettings, "latency_requests", latency_requests, Form::number,
+                  outlier::requests),
+    BALLAST_FIELD(OutlierSettings, "ejection", ejection, Form::duration, outlier::ejection),
+    BALLAST_FIELD(OutlierSettings, "max_ejection", max_ejection, Form::duration,
+                  outlier::max_ejection),
+    BALLAST_FIELD(OutlierSettings, "checks_take_back", checks_take_back, Form::flag)};
+
+namespace slow_start = checker::slow_start_limits;
+constexpr std::array kSlowStartFields{
+    BALLAST_FIELD(SlowStartSettings, "window", window, Form::duration, slow_start::window, "off"),
+    BALLAST_FIELD(SlowStartSettings, "aggression", aggression_tenths, Form::tenths,
+                  slow_start::aggression_tenths),
+    BALLAST_FIELD(SlowStartSettings, "floor", floor_percent, Form::percent,
+                  slow_start::floor_percent)};
+
+namespace controller = checker::controller_limits;
+constexpr std::array kControllerFields{
+    BALLAST_FIELD(ControllerSettings, "enabled", enabled, Form::flag),
+    BALLAST_FIELD(ControllerSettings, "update", update, Form::duration, controller::update),
+    BALLAST_FIELD(ControllerSettings, "blackout", blackout, Form::duration, controller::blackout),
+    BALLAST_FIELD(ControllerSettings, "expiry", expiry, Form::duration, controller::expiry),
+    BALLAST_FIELD(ControllerSettings, "error_penalty", error_penalty_percent, Form::hundredths,
+                  controller::error_penalty_percent),
+    BALLAST_FIELD(ControllerSettings, "floor", floor_percent, Form::percent,
+                  controller::floor_percent),
+    BALLAST_FIELD(ControllerSettings, "damping", damping_percent, Form::percent,
+                  controller::damping_percent)};
+
+constexpr std::array kSpilloverFields{
+    BALLAST_FIELD(SpilloverSettings, "overprovisioning", overprovisioning_percent, Form::hundredths,
+                  checker::kOverprovisioningLimits),
+    BALLAST_FIELD(SpilloverSettings, "prefer_local_zone", prefer_local_zone, Form::flag)};
+
+template <class T, std::size_t N>
+constexpr std::array<string_view, N> words_of(const std::array<Field<T>, N>& fields) {
+  std::array<string_view, N> words;
+  for (std::size_t i = 0; i < N; ++i)
+    words[i] = fields[i].info.key;
+  return words;
+}
+
+constexpr std::array<string_view, 2> kRoot{"ballast", "service"};
+constexpr std::array<string_view, 7> kBallast{"namespace",      "directory",     "workers_group",
+                                              "max_workers",    "load_interval", "zone",
+                                              "sticky_key_file"};
+constexpr std::array<string_view, 18> kService{
+    "instances",   "strategy",     "hash",          "bound",
+    "choices",     "hot_cold",     "max_in_flight", "service_max_in_flight",
+    "max_ejected", "retry_budget", "panic",         "stale",
+    "check",       "breaker",      "outlier",       "slow_start",
+    "controller",  "spillover"};
+constexpr std::array<string_view, 4> kInstance{"address", "weight", "tier", "zone"};
+constexpr std::array<string_view, 13> kCheck{
+    "kind",          "path",    "host", "status", "keep_alive", "tcp_sentinel", "interval",
+    "fast_interval", "timeout", "rise", "fall",   "jitter",     "first_check"};
+constexpr auto kRetryBudget = words_of(kRetryBudgetFields);
+constexpr auto kPanic = words_of(kPanicFields);
+constexpr auto kStale = words_of(kStaleFields);
+constexpr std::array<string_view, 10> kBreaker{"enabled", "consecutive", "failure_rate", "requests",
+                                               "window",  "open",        "open_max",     "trial",
+                                               "jitter",  "outcomes"};
+constexpr auto kOutlier = words_of(kOutlierFields);
+constexpr auto kSlowStart = words_of(kSlowStartFields);
+constexpr auto kController = words_of(kControllerFields);
+constexpr auto kSpillover = words_of(kSpilloverFields);
+
+struct ServiceTable {
+  const char* name;
+  Words keys;
+};
+constexpr std::array<ServiceTable, 9> kServiceTables{{{"check", kCheck},
+                                                      {"breaker", kBreaker},
+                                                      {"outlier", kOutlier},
+                                                      {"slow_start", kSlowStart},
+                                                      {"controller", kController},
+                                                      {"spillover", kSpillover},
+                                                      {"retry_budget", kRetryBudget},
+                                                      {"panic", kPanic},
+                                                      {"stale", kStale}}};
+
+struct Line {
+  std::string text;
+  std::string limits;
+};
+
+template <class T>
+void list(std::vector<Line>& lines, const std::string& table, std::span<const Field<T>> fields,
+          const T& defaults = {}) {
+  for (const Field<T>& field : fields) {
+    std::string value = value_text(field.info, field.get(defaults));
+    lines.push_back({table + std::string(field.info.key) + " = " + value, limits_text(field.info)});
+  }
+}
+
+// A field that is off unless somebody sets it, and has no value that says so.
+void list_unset(std::vector<Line>& lines, const std::string& key, const std::string& what) {
+  lines.push_back({"# " + key, what});
+}
+
+}  // namespace
+
+namespace keys {
+Words root() {
+  return kRoot;
+}
+Words ballast() {
+  return kBallast;
+}
+Words service() {
+  return kService;
+}
+Words instance() {
+  return kInstance;
+}
+Words check() {
+  return kCheck;
+}
+Words retry_budget() {
+  return kRetryBudget;
+}
+Words panic() {
+  return kPanic;
+}
+Words stale() {
+  return kStale;
+}
+Words breaker() {
+  return kBreaker;
+}
+Words outlier() {
+  return kOutlier;
+}
+Words slow_start() {
+  return kSlowStart;
+}
+Words controller() {
+  return kController;
+}
+Words spillover() {
+  return kSpillover;
+}
+
+std::span<const Field<checker::Settings>> ballast_fields() {
+  return kBallastFields;
+}
+std::span<const Field<InstanceSettings>> instance_fields() {
+  return kInstanceFields;
+}
+std::span<const Field<CheckSettings>> check_fields() {
+  return kCheckFields;
+}
+std::span<const Field<Policy>> service_fields() {
+  return kServiceFields;
+}
+std::span<const Field<Policy>> retry_budget_fields() {
+  return kRetryBudgetFields;
+}
+std::span<const Field<Policy>> panic_fields() {
+  return kPanicFields;
+}
+std::span<const Field<Policy>> stale_fields() {
+  return kStaleFields;
+}
+std::span<const Field<Policy>> breaker_fields() {
+  return kBreakerFields;
+}
+std::span<const Field<OutlierSettings>> outlier_fields() {
+  return kOutlierFields;
+}
+std::span<const Field<SlowStartSettings>> slow_start_fields() {
+  return kSlowStartFields;
+}
+std::span<const Field<ControllerSettings>> controller_fields() {
+  return kControllerFields;
+}
+std::span<const Field<SpilloverSettings>> spillover_fields() {
+  return kSpilloverFields;
+}
+
+const FieldInfo& strategy() {
+  return kStrategy;
+}
+const FieldInfo& hash() {
+  return kHash;
+}
+const FieldInfo& breaker_enabled() {
+  return kBreakerEnabled;
+}
+}  // namespace keys
+
+std::string home_of(const std::string& key, const std::string& service) {
+  const std::string name = service.empty() ? "service.NAME" : service;
+  if (contains(kBallast, key)) return "[ballast]";
+  if (contains(kService, key)) return "[" + name + "]";
+  if (contains(kInstance, key)) {
+    return "the instance: { address = \"HOST:PORT\", weight = 5 }";
+  }
+  std::string homes;
+  for (const ServiceTable& table : kServiceTables) {
+    if (!contains(table.keys, key)) continue;
+    homes += (homes.empty() ? "[" : " or [") + name + "." + table.name + "]";
+  }
+  return homes;
+}
+
+std::string defaults_text() {
+  const std::string name = "a name: letters, digits, '.', '_' and '-', at most " +
+                           std::to_string(checker::kMaxServiceNameBytes) + " bytes";
+  const Policy policy;
+  const std::string service = "service.NAME.";
+  std::vector<Line> lines;
+  lines.push_back({"ballast.namespace = \"default\"", name});
+  list_unset(lines, "ballast.directory", "an absolute path; /dev/shm/ballast/NAMESPACE");
+  list_unset(lines, "ballast.workers_group", "a group that exists; only the same user");
+  list<checker::Settings>(lines, "ballast.", kBallastFields);
+  list_unset(lines, "ballast.zone", name + "; zones do not matter");
+  list_unset(lines, "ballast.sticky_key_file", "an absolute path; no sticky sessions");
+  list_unset(lines, service + "instances", "addresses; required");
+  list<InstanceSettings>(lines, service + "instances.", kInstanceFields);
+  list_unset(lines, service + "instances.zone", name + "; the host's own");
+  lines.push_back({service + "strategy = " + value_text(kStrategy, keys::kConsistentHash),
+                   limits_text(kStrategy)});
+  lines.push_back(
+      {service + "hash = " + value_text(kHash, number_of(policy.strategy)), limits_text(kHash)});
+  list<Policy>(lines, service, kServiceFields);
+  list_unset(lines, service + "retry_budget.share", "\"1%\" to \"100%\"; unlimited");
+  list<Policy>(lines, service + "retry_budget.", std::span(kRetryBudgetFields).subspan(1));
+  list_unset(lines, service + "panic.below", "\"1%\" to \"100%\"; no panic");
+  list<Policy>(lines, service + "panic.", std::span(kPanicFields).subspan(1));
+  list<Policy>(lines, service + "stale.", kStaleFields);
+  list<CheckSettings>(lines, service + "check.", kCheckFields);
+  lines.push_back({service + "check.path = \"/\"", "starts with /, visible ASCII"});
+  list_unset(lines, service + "check.host", "visible ASCII; the address as written");
+  lines.push_back({service + "check.status = \"200-399\"", "codes from 100 to 599"});
+  lines.push_back({service + "breaker.enabled = true", limits_text(kBreakerEnabled)});
+  list<Policy>(lines, service + "breaker.", kBreakerFields);
+  list<OutlierSettings>(lines, service + "outlier.", kOutlierFields);
+  list<SlowStartSettings>(lines, service + "slow_start.", kSlowStartFields);
+  list<ControllerSettings>(lines, service + "controller.", kControllerFields);
+  list<SpilloverSettings>(lines, service + "spillover.", kSpilloverFields);
+
+  std::size_t width = 0;
+  for (const Line& line : lines)
+    width = std::max(width, std::min<std::size_t>(line.text.size(), 60));
+  std::string out;
+  for (const Line& line : lines) {
+    out += line.text;
+    out.append(width > line.text.size() ? width - line.text.size() : 0, ' ');
+    out += "  # " + line.limits + "\n";
+  }
+  return out;
+}
+
+}  // namespace ballast::tools

@@ -1,0 +1,47 @@
+// Judges one service after the other: its strategy, its instances, its checks and its protections.
+// Instances count over all services, and a name is looked up once, so one reader serves a file.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <string>
+
+#include "tools/ballastd/config.hpp"
+#include "tools/ballastd/config_walk.hpp"
+
+namespace ballast::tools {
+
+class ServiceReader {
+ public:
+  // All three must outlive the reader. `settings.zone` must be known already.
+  ServiceReader(ConfigWalk& walk, const ConfigEnvironment& environment, checker::Settings& settings)
+      : walk_(walk), environment_(environment), settings_(settings) {}
+
+  // Adds the service to the settings, right or wrong: errors are with the walk.
+  void read(const std::string& name, const ConfigValue& value);
+
+ private:
+  void read_instances(const ConfigValue& list, checker::ServiceSettings& service);
+  // Returns the value that holds the address, or null when the instance is unusable.
+  const ConfigValue* read_instance(const ConfigValue& item, checker::InstanceSettings& instance);
+  void read_zone(const ConfigValue& item, checker::InstanceSettings& instance);
+
+  ConfigWalk& walk_;
+  const ConfigEnvironment& environment_;
+  checker::Settings& settings_;
+  std::map<std::string, Parsed<shm::Endpoint>> resolved_;
+  std::size_t instances_ = 0;
+  bool zone_refused_ = false;  // saying it once is enough
+};
+
+// The parts of a service's table; each in a unit of its own. `where` is the table as people write
+// it, "service.checkout".
+void read_check(ConfigWalk& walk, const ConfigValue& service, const std::string& where,
+                checker::CheckSettings& check);
+// Strategy and what goes with it.
+void read_strategy(ConfigWalk& walk, const ConfigValue& service, engine::Policy& policy);
+// Breaker, limits, outlier detection and the like.
+void read_protection(ConfigWalk& walk, const ConfigValue& service, const std::string& where,
+                     checker::ServiceSettings& out);
+
+}  // namespace ballast::tools
