@@ -54,8 +54,9 @@ Json instance_json(const InstanceView& i) {
           {"health", shm::to_text(i.state.health)},
           {"admin", shm::to_text(i.state.admin)},
           {"reason", shm::to_text(i.state.reason)},
-          {"weight", i.state.weight},
+          {"weight", effective_weight(i)},
           {"configured_weight", i.configured_weight},
+          {"tier", i.tier},
           {"in_flight", in_flight_of(i.counters)},
           {"counters", counters_json(i.counters)},
           {"checks", i.checks},
@@ -67,12 +68,39 @@ Json instance_json(const InstanceView& i) {
           {"checked_ns", i.checked_ns}};
 }
 
+Json policy_json(const engine::Policy& policy) {
+  Json json = Json::object();
+#define BALLAST_POLICY_JSON(name, initial, low, high) json[#name] = policy.name;
+  BALLAST_POLICY_FIELDS(BALLAST_POLICY_JSON)
+#undef BALLAST_POLICY_JSON
+  return json;
+}
+
+const char* panic_name(engine::PanicMode mode) {
+  if (mode == engine::PanicMode::none) return "none";
+  return mode == engine::PanicMode::all ? "all" : "fail";
+}
+
+Json groups_json(const std::vector<GroupView>& groups) {
+  Json json = Json::array();
+  for (const GroupView& group : groups) {
+    json.push_back({{"tier", group.tier},
+                    {"local", group.is_local},
+                    {"share", group.share},
+                    {"panic", panic_name(group.panic)},
+                    {"slots", group.slots}});
+  }
+  return json;
+}
+
 Json service_json(const ServiceView& s) {
   Json instances = Json::array();
   for (const auto& instance : s.instances)
     instances.push_back(instance_json(instance));
   return {{"name", s.name},
           {"strategy", strategy_name(s.strategy)},
+          {"policy", policy_json(s.policy)},
+          {"groups", groups_json(s.groups)},
           {"epoch", s.epoch},
           {"members", s.members},
           {"lookup", lookup_name(s.lookup)},

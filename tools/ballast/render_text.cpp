@@ -5,7 +5,7 @@
 #include <ctime>
 #include <optional>
 
-#include "engine/strategy.hpp"
+#include "tools/ballast/policy_text.hpp"
 #include "tools/ballast/render.hpp"
 #include "tools/ballast/table.hpp"
 
@@ -47,11 +47,6 @@ std::string bytes_text(std::uint64_t bytes) {
 
 std::string plural(std::uint64_t count, const char* word) {
   return fmt::format("{} {}{}", count, word, count == 1 ? "" : "s");
-}
-
-std::string strategy_text(std::uint64_t number) {
-  const auto strategy = engine::strategy_of(number);
-  return strategy ? engine::to_text(*strategy) : fmt::format("strategy {}", number);
 }
 
 std::string checker_text(const Snapshot& s) {
@@ -132,6 +127,13 @@ const char* state_colour(const InstanceView& instance) {
   return instance.state.health == shm::Health::down ? kRed : kYellow;
 }
 
+// The configured weight, after what is left of it where that differs.
+std::string weight_text(const InstanceView& instance) {
+  const std::uint64_t whole = instance.configured_weight * shm::kWeightUnit;
+  if (instance.state.weight == whole) return fmt::format("{}", instance.configured_weight);
+  return fmt::format("{:.3g}/{}", effective_weight(instance), instance.configured_weight);
+}
+
 std::string service_text(const ServiceView& service, std::uint64_t now, Colours colours) {
   const bool colour = colours == Colours::yes;
   std::uint64_t live = 0;
@@ -143,9 +145,10 @@ std::string service_text(const ServiceView& service, std::uint64_t now, Colours 
   }
   const std::string name = harmless(service.name);
   std::string out = "\nservice " + (colour ? kBold + name + "\x1b[0m" : name);
-  out += fmt::format(": {}, epoch {}, {}, {} usable, published {} ago\n",
-                     strategy_text(service.strategy), service.epoch, plural(live, "instance"),
-                     usable, age_text(service.changed_ns, now));
+  out += fmt::format(": {}, epoch {}, {}, {} usable, published {} ago\n", strategy_text(service),
+                     service.epoch, plural(live, "instance"), usable,
+                     age_text(service.changed_ns, now));
+  out += policy_text(service);
   if (service.instances.empty()) return out;
   TextTable table({{"INSTANCE"},
                    {"STATE"},
@@ -161,12 +164,10 @@ std::string service_text(const ServiceView& service, std::uint64_t now, Colours 
                    {"CHANGED", true},
                    {"SLOT", true}});
   for (const auto& instance : service.instances) {
-    const bool differs = instance.state.weight != instance.configured_weight;
     table.add({instance.address,
                {state_text(instance), colour ? state_colour(instance) : nullptr},
                shm::to_text(instance.state.reason),
-               differs ? fmt::format("{}/{}", instance.state.weight, instance.configured_weight)
-                       : fmt::format("{}", instance.state.weight),
+               weight_text(instance),
                fmt::format("{}", in_flight_of(instance.counters)),
                fmt::format("{}", instance.counters[shm::kStarted]),
                fmt::format("{}", failures_of(instance.counters)),

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <optional>
 
+#include "engine/generation_view.hpp"
+#include "engine/group_word.hpp"
 #include "engine/service_name.hpp"
 #include "shm/endpoint.hpp"
 #include "shm/generation.hpp"
@@ -46,6 +48,7 @@ InstanceView read_instance(const shm::Table& table, std::uint64_t slot, shm::Pha
           .to_text();
   view.state = shm::unpack(shm::get(table.states[slot]));
   view.configured_weight = relaxed(record.weight);
+  view.tier = relaxed(record.tier);
   view.admitted_ns = relaxed(record.admitted_ns);
   view.changed_ns = relaxed(record.changed_ns);
   view.checked_ns = relaxed(record.checked_ns);
@@ -57,18 +60,62 @@ InstanceView read_instance(const shm::Table& table, std::uint64_t slot, shm::Pha
   return view;
 }
 
-ServiceView read_service(const shm::ServiceRecord& record) {
+// The part of a service's picks that each group gets; engine/group_word.hpp says how it is stored.
+std::array<double, shm::kMaxGroups> shares_of(const shm::ServiceRecord& record) {
+  std::array<double, shm::kMaxGroups> shares{};
+  std::uint32_t before = 0;
+  for (std::size_t g = 0; g < shares.size(); ++g) {
+    const auto word = shm::get(record.shares[g / 4]) >> 16 * (g % 4) & 0xffff;
+    const auto end = static_cast<std::uint32_t>(word == 0xffff ? 0x10000 : word);
+    if (end > before) shares[g] = (end - before) / 65536.0;
+    before = std::max(before, end);
+  }
+  if (before == 0) shares[0] = 1;  // no division was ever stored
+  return shares;
+}
+
+std::vector<GroupView> read_groups(const shm::Table& table, const shm::ServiceRecord& record,
+                                   std::uint64_t root, Snapshot& snapshot) {
+  std::vector<GroupView> groups;
+  const auto shares = shares_of(record);
+  const std::uint64_t panic = shm::get(record.panic);
+  for (std::uint64_t g = 0; g < engine::read_group_count(record, root); ++g) {
+    const shm::GenerationRecord& generation = record.generations[shm::buffer_of(root)][g];
+    GroupView group;
+    group.tier = shm::get(generation.tier);
+    group.is_local = shm::get(generation.is_local) != 0;
+    group.share = shares[g];
+    group.panic = engine::panic_of(panic, g);
+    engine::GenerationView view;
+    if (engine::read_generation(table, record, root, view, g)) {
+      for (std::uint64_t i = 0; i < view.member_count; ++i)
+        group.slots.push_back(shm::get(view.members[i]));
+    } else if (shm::unchanged(record.root, root)) {
+      warn(snapshot, "group " + std::to_string(g) + " of service " + engine::service_name(record) +
+                         " does not lie in the table");
+    }
+    groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+ServiceView read_service(const shm::Table& table, const shm::ServiceRecord& record,
+                         Snapshot& snapshot) {
   ServiceView view;
   view.name = engine::service_name(record);
   const std::uint64_t root = shm::enter(record.root);
-  const shm::GenerationRecord& generation = record.generations[shm::buffer_of(root)][0];
+  const unsigned buffer = shm::buffer_of(root);
+  const shm::GenerationRecord& generation = record.generations[buffer][0];
   view.epoch = shm::epoch_of(root);
-  view.strategy = relaxed(record.policies[shm::buffer_of(root)].values[0]);
+  view.strategy = shm::get(record.policies[buffer].values[0]);
+  view.policy = engine::get_policy(record.policies[buffer]);
   view.changed_ns = relaxed(record.changed_ns);
   const std::uint64_t kind = shm::get(generation.kind);
   view.lookup = kind <= 3 ? static_cast<shm::LookupKind>(kind) : shm::LookupKind::none;
-  view.members = shm::get(generation.member_count);
   view.lookup_count = shm::get(generation.lookup_count);
+  view.groups = read_groups(table, record, root, snapshot);
+  for (const GroupView& group : view.groups)
+    view.members += group.slots.size();
   return view;
 }
 
@@ -143,6 +190,10 @@ std::uint64_t failures_of(const Counters& counters) noexcept {
          counters[shm::kServerError] + counters[shm::kOverload];
 }
 
+double effective_weight(const InstanceView& instance) noexcept {
+  return static_cast<double>(instance.state.weight) / shm::kWeightUnit;
+}
+
 void read_table(const shm::Table& table, Snapshot& snapshot) {
   const shm::FileHeader& header = *table.header;
   snapshot.major = header.preamble.major;
@@ -167,7 +218,7 @@ void read_table(const shm::Table& table, Snapshot& snapshot) {
     // [mm:publish-and-pick] pairs with put(): whoever sees the identity sees a whole record.
     if (shm::unpack_identity(shm::get(record.identity)).phase != shm::Phase::live) continue;
     place[i] = snapshot.services.size();
-    snapshot.services.push_back(read_service(record));
+    snapshot.services.push_back(read_service(table, record, snapshot));
   }
   for (std::uint64_t slot = 0; slot < table.instances.size(); ++slot) {
     const shm::InstanceRecord& record = table.instances[slot];

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/policy.hpp"
 #include "shm/layout.hpp"
 #include "shm/result.hpp"
 #include "shm/rows.hpp"
@@ -24,12 +25,17 @@ using Counters = std::array<std::uint64_t, shm::kCounterCount>;
 // Requests whose outcome was anything but success, cancelled or abandoned.
 [[nodiscard]] std::uint64_t failures_of(const Counters& counters) noexcept;
 
+struct InstanceView;
+// In configured units, so 2.5 of a weight of 5 is half of it.
+[[nodiscard]] double effective_weight(const InstanceView& instance) noexcept;
+
 struct InstanceView {
   std::uint64_t slot = 0;
   shm::Phase phase = shm::Phase::live;  // live or cooling
   std::string address;
   shm::State state;
   std::uint64_t configured_weight = 0;
+  std::uint64_t tier = 0;
   Counters counters{};  // of all workers; zeroes when the workers file cannot be read
   // CLOCK_REALTIME in nanoseconds; 0: never.
   std::uint64_t admitted_ns = 0;
@@ -41,12 +47,23 @@ struct InstanceView {
   std::uint64_t flips = 0;
 };
 
+// Instances that are tried together: those of a tier in the host's own zone, or those elsewhere.
+struct GroupView {
+  std::uint64_t tier = 0;
+  bool is_local = true;
+  double share = 0;  // of the service's picks, 0..1
+  engine::PanicMode panic = engine::PanicMode::none;
+  std::vector<std::uint64_t> slots;
+};
+
 struct ServiceView {
   std::string name;
-  std::uint64_t strategy = 0;
+  std::uint64_t strategy = 0;  // as stored: it may be one that this build does not know
+  engine::Policy policy;
+  std::vector<GroupView> groups;
   std::uint64_t epoch = 0;
-  std::uint64_t members = 0;  // of the published generation
-  std::uint64_t lookup_count = 0;
+  std::uint64_t members = 0;       // of the published generation, all groups together
+  std::uint64_t lookup_count = 0;  // of its first group
   shm::LookupKind lookup = shm::LookupKind::none;
   std::uint64_t changed_ns = 0;
   std::vector<InstanceView> instances;  // by slot; the cooling ones too

@@ -51,7 +51,7 @@ tools::Snapshot sample() {
   tools::InstanceView up;
   up.slot = 0;
   up.address = "127.0.0.1:8081";
-  up.state = {1, 1, shm::Health::up, shm::Admin::ready, shm::Reason::passed, true};
+  up.state = {1, 64, shm::Health::up, shm::Admin::ready, shm::Reason::passed, true};
   up.configured_weight = 1;
   up.counters[shm::kStarted] = 1200;
   up.counters[shm::kSuccess] = 1190;
@@ -66,7 +66,7 @@ tools::Snapshot sample() {
   tools::InstanceView down = up;
   down.slot = 12;
   down.address = "[2001:db8::1]:8082";
-  down.state = {1, 5, shm::Health::down, shm::Admin::ready, shm::Reason::connect_refused, false};
+  down.state = {1, 320, shm::Health::down, shm::Admin::ready, shm::Reason::connect_refused, false};
   down.configured_weight = 10;
   down.counters = {};
   down.changed_ns = kNow - 3 * 86'400 * kSecond;
@@ -105,6 +105,7 @@ segment    1, made 2023-11-14 20:13:20, format 1.0, table 1.4 MiB, workers 2.0 K
 room       services 1 of 16, instances 2 of 64 (1 cooling), rows 1 of 256, arena 512 B
 
 service checkout: maglev, epoch 3, 2 instances, 1 usable, published 5 min ago
+  breaker   5 failures in a row, or 85 % of at least 50 in 10 s; open 5 s to 5 min; at most 10 % ejected
   INSTANCE            STATE  REASON           WEIGHT  IN FLIGHT  STARTED  FAILED  CHECKS  BAD    TOOK  CHECKED  CHANGED  SLOT
   127.0.0.1:8081      up     passed                1          3     1200       7    3600    2  312 us      1 s      2 h     0
   [2001:db8::1]:8082  down   connect_refused    5/10          0        0       0    3600    2  312 us      1 s      3 d    12
@@ -178,13 +179,15 @@ TEST_CASE("the JSON is an interface") {
   CHECK(service["strategy"] == "maglev");
   CHECK(service["lookup"] == "table");
   const auto& instance = service["instances"][0];
-  for (const char* key :
-       {"address", "slot", "incarnation", "phase", "usable", "health", "admin", "reason", "weight",
-        "configured_weight", "in_flight", "counters", "checks", "check_failures", "check_us",
-        "flips", "admitted_ns", "changed_ns", "checked_ns"}) {
+  for (const char* key : {"address",  "slot",      "incarnation", "phase",      "usable",
+                          "health",   "admin",     "reason",      "weight",     "configured_weight",
+                          "tier",     "in_flight", "counters",    "checks",     "check_failures",
+                          "check_us", "flips",     "admitted_ns", "changed_ns", "checked_ns"}) {
     CAPTURE(key);
     CHECK(instance.contains(key));
   }
+  CHECK(instance["weight"] == 1);
+  CHECK(service["instances"][1]["weight"] == 5);
   CHECK(instance["in_flight"] == 3);
   CHECK(instance["counters"]["timeout"] == 7);
   CHECK(service["instances"][2]["phase"] == "cooling");
@@ -192,6 +195,73 @@ TEST_CASE("the JSON is an interface") {
   CHECK(workers["workers"][0]["owner"] == "alive");
   CHECK(workers["workers"][1]["owner"] == "free");
   CHECK(workers["workers"][0]["command"] == "nginx");
+}
+
+TEST_CASE("strategies with their options") {
+  const auto title = [](ballast::engine::Strategy strategy, auto change) {
+    auto s = sample();
+    auto& service = s.services[0];
+    service.strategy = static_cast<std::uint64_t>(strategy);
+    service.policy.strategy = strategy;
+    change(service.policy);
+    const std::string text = tools::dump_text(s, tools::Colours::no);
+    const auto at = text.find("checkout: ") + 10;
+    return text.substr(at, text.find(", epoch") - at);
+  };
+  using ballast::engine::Policy;
+  using ballast::engine::Strategy;
+  CHECK(title(Strategy::maglev, [](Policy& p) { p.hash_bound_percent = 125; }) ==
+        "maglev bounded at 1.25");
+  CHECK(title(Strategy::round_robin, [](Policy&) {}) == "round_robin");
+  CHECK(title(Strategy::least_connections, [](Policy&) {}) == "least_connections of 2");
+  CHECK(title(Strategy::least_response_time, [](Policy& p) { p.choices = 0; }) ==
+        "least_response_time of all");
+  CHECK(title(Strategy::adaptive, [](Policy& p) {
+          p.choices = 3;
+          p.hot_cold = 1;
+        }) == "adaptive of 3 with hot/cold");
+  auto s = sample();
+  s.services[0].strategy = 99;
+  CHECK(tools::dump_text(s, tools::Colours::no).find("checkout: strategy 99, epoch") !=
+        std::string::npos);
+}
+
+TEST_CASE("limits, protections and groups, where there are any") {
+  auto s = sample();
+  auto& service = s.services[0];
+  service.policy.max_in_flight = 100;
+  service.policy.service_max_in_flight = 1000;
+  service.policy.retry_percent = 20;
+  service.policy.breaker_consecutive = 0;
+  service.policy.breaker_rate_percent = 0;
+  service.policy.panic_percent = 50;
+  service.policy.panic_mode = 2;
+  service.policy.stale_mode = 1;
+  service.policy.stale_after_ms = 1'500;
+  service.groups = {{0, true, 0.75, ballast::engine::PanicMode::none, {0}},
+                    {0, false, 0.25, ballast::engine::PanicMode::none, {12, 14}},
+                    {1, true, 0, ballast::engine::PanicMode::fail, {}}};
+  const std::string text = tools::dump_text(s, tools::Colours::no);
+  const auto at = text.find("min ago\n") + 8;
+  CHECK(
+      text.substr(at, text.find("  INSTANCE") - at) ==
+      R"(  limits    100 in flight an instance, 1000 in all, retries 20 % of those in flight, at least 3
+  breaker   off
+  panic     below 50 %: picks fail
+  stale     after 1500 ms: all are used
+  group     tier 0, this zone: 1 instance, 75.0 % of picks
+  group     tier 0, other zones: 2 instances, 25.0 % of picks
+  group     tier 1, this zone: 0 instances, 0.0 % of picks, panic: picks fail
+)");
+  const auto json = nlohmann::json::parse(tools::dump_json(s))["services"][0];
+  CHECK(json["policy"]["max_in_flight"] == 100);
+  CHECK(json["policy"]["breaker_open_ms"] == 5'000);
+  CHECK(json["policy"]["hash_bound_percent"] == 0);
+  REQUIRE(json["groups"].size() == 3);
+  CHECK(json["groups"][1]["local"] == false);
+  CHECK(json["groups"][1]["share"] == 0.25);
+  CHECK(json["groups"][1]["slots"][1] == 14);
+  CHECK(json["groups"][2]["panic"] == "fail");
 }
 
 TEST_CASE("ages") {

@@ -77,6 +77,38 @@ TEST_CASE("a live namespace is shown as it is") {
   CHECK(s.row_capacity >= 8);
 }
 
+TEST_CASE("policies and groups are shown as published") {
+  auto settings = two_services();
+  settings.zone = "here";
+  auto& service = settings.services[0];
+  service.policy.max_in_flight = 7;
+  service.policy.panic_percent = 60;
+  service.instances[1].zone = "there";
+  service.instances[2].tier = 1;
+  const Published published(settings);
+  const auto s = read(published.directory());
+  CHECK(s.warnings.empty());
+  const auto& view = s.services[0];
+  CHECK(view.policy == service.policy);
+  REQUIRE(view.groups.size() == 3);
+  CHECK(view.members == 3);
+  CHECK(view.groups[0].tier == 0);
+  CHECK(view.groups[0].is_local);
+  CHECK_FALSE(view.groups[1].is_local);
+  CHECK(view.groups[2].tier == 1);
+  for (std::size_t g = 0; g < 3; ++g) {
+    REQUIRE(view.groups[g].slots.size() == 1);
+    CHECK(view.groups[g].slots[0] == published.find(0, g).slot);
+  }
+  CHECK(view.instances[2].tier == 1);
+  double sum = 0;
+  for (const auto& group : view.groups)
+    sum += group.share;
+  CHECK(sum == doctest::Approx(1));
+  REQUIRE(s.services[1].groups.size() == 1);
+  CHECK(s.services[1].groups[0].share == 1);
+}
+
 TEST_CASE("counts are summed over rows, and rows name their owners") {
   Published published(two_services());
   const std::uint64_t id = published.publisher().segment_id();
