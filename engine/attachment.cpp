@@ -1,6 +1,9 @@
 // Opening the active segment, moving to another one, claiming a row, and trying again.
 #include "engine/attachment.hpp"
 
+#include <sys/random.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <ctime>
 #include <mutex>
@@ -34,6 +37,17 @@ std::int64_t coarse_seconds() noexcept {
   return now.tv_sec;
 }
 
+// Another one for every thread and process. Not a secret.
+std::uint64_t fresh_seed() noexcept {
+  std::uint64_t seed = 0;
+  if (::getrandom(&seed, sizeof seed, GRND_NONBLOCK) == static_cast<ssize_t>(sizeof seed))
+    return seed;
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_nsec) << 32 ^ static_cast<std::uint64_t>(now.tv_sec) ^
+         static_cast<std::uint64_t>(::getpid()) << 16 ^ reinterpret_cast<std::uintptr_t>(&seed);
+}
+
 // Which segment the locator names now.
 shm::Result<std::uint64_t> active_segment(const std::string& directory) {
   const auto file = shm::MappedFile::open(shm::locator_path(directory),
@@ -56,6 +70,10 @@ shm::Result<std::uint64_t> active_segment(const std::string& directory) {
 }
 
 }  // namespace
+
+Attachment::Attachment(std::string directory) noexcept : directory_(std::move(directory)) {
+  picker_.random = Random(fresh_seed());
+}
 
 shm::Status Attachment::enter_active_segment() {
   auto id = active_segment(directory_);
@@ -103,12 +121,18 @@ void Attachment::retire_row() {
   set_row(std::nullopt);
 }
 
+// `in_flight_` has been made for the new row, if there is one.
 void Attachment::set_row(std::optional<shm::Row> row) noexcept {
   row_ = std::move(row);
-  counters_ = row_ ? row_->counters().data() : nullptr;
-  counted_slots_ = row_ ? std::min(row_->counters().size(), segment_->table.instances.size()) : 0;
-  row_index_ = row_ ? row_->index() : BALLAST_NO_ROW;
-  row_incarnation_ = row_ ? row_->incarnation() : 0;
+  picker_.row = {};
+  if (!row_) return;
+  const auto counters = row_->counters();
+  picker_.row = {.counters = counters.data(),
+                 .journal = &segment_->workers.journal(row_->index()),
+                 .in_flight = in_flight_.data(),
+                 .slots = std::min(counters.size(), segment_->table.instances.size()),
+                 .index = row_->index(),
+                 .incarnation = row_->incarnation()};
 }
 
 // Picks without a row work but are counted nowhere.
@@ -116,6 +140,7 @@ void Attachment::try_claim() {
   wait_to_retry();
   auto row = shm::Row::claim(segment_->workers, segment_->workers_file.path());
   if (row) {
+    in_flight_.assign(row->counters().size(), 0);
     set_row(std::move(*row));
     row_warning_.clear();
   } else {
@@ -186,7 +211,7 @@ void Attachment::describe(ballast_info_t& out) const noexcept {
   constexpr auto relaxed = std::memory_order_relaxed;  // for people
   const shm::FileHeader& header = *segment_->table.header;
   out.segment = segment_id_;
-  out.row = row_index_;
+  out.row = picker_.row.index;
   out.superseded = frozen_ ? 1 : 0;
   out.heartbeat = header.heartbeat.load(relaxed);
   out.heartbeat_ns = header.heartbeat_ns.load(relaxed);
@@ -203,10 +228,8 @@ void Attachment::after_fork_in_child() noexcept {
   if (row_) row_->forget();
   for (const auto& retired : retired_)
     retired->row.forget();
-  counters_ = nullptr;
-  counted_slots_ = 0;
-  row_index_ = BALLAST_NO_ROW;
-  row_incarnation_ = 0;
+  picker_.row = {};
+  picker_.random = Random(fresh_seed());
   forked_ = true;
 }
 

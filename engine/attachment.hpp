@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/ballast.h"
+#include "engine/service_view.hpp"
 #include "shm/result.hpp"
 #include "shm/rows.hpp"
 #include "shm/segment.hpp"
@@ -36,7 +37,7 @@ class Attachment {
     std::uint64_t in_flight = 0;
   };
 
-  explicit Attachment(std::string directory) noexcept : directory_(std::move(directory)) {}
+  explicit Attachment(std::string directory) noexcept;
 
   // Opens whatever segment the locator names, takes a row in it, and leaves the segment before, or
   // keeps that while picks are in flight there. Everything below is for an attachment for which
@@ -45,15 +46,18 @@ class Attachment {
 
   // What picks and reports go by.
   [[nodiscard]] const shm::InstanceRecord* instances() const noexcept { return instances_; }
-  [[nodiscard]] shm::CounterRecord* counters() const noexcept { return counters_; }  // null: no row
-  [[nodiscard]] std::uint64_t counted_slots() const noexcept { return counted_slots_; }
+  [[nodiscard]] shm::CounterRecord* counters() const noexcept { return picker_.row.counters; }
+  [[nodiscard]] std::uint64_t counted_slots() const noexcept { return picker_.row.slots; }
+  [[nodiscard]] Picker& picker() noexcept { return picker_; }
   [[nodiscard]] std::uint64_t segment_id() const noexcept { return segment_id_; }
-  [[nodiscard]] std::uint32_t row_index() const noexcept { return row_index_; }
-  [[nodiscard]] std::uint32_t row_incarnation() const noexcept { return row_incarnation_; }
+  [[nodiscard]] std::uint32_t row_index() const noexcept { return picker_.row.index; }
+  [[nodiscard]] std::uint32_t row_incarnation() const noexcept { return picker_.row.incarnation; }
   [[nodiscard]] const shm::WorkerSegment& segment() const noexcept { return *segment_; }
 
   // With a row, in a segment that is kept up to date.
-  [[nodiscard]] bool in_order() const noexcept { return counters_ != nullptr && !frozen_; }
+  [[nodiscard]] bool in_order() const noexcept {
+    return picker_.row.counters != nullptr && !frozen_;
+  }
   // Superseded, and the new segment cannot be opened yet.
   [[nodiscard]] bool frozen() const noexcept { return frozen_; }
   [[nodiscard]] bool forked() const noexcept { return forked_; }
@@ -88,11 +92,8 @@ class Attachment {
 
   // What picks and reports touch comes first; see Handle.
   const shm::InstanceRecord* instances_ = nullptr;
-  shm::CounterRecord* counters_ = nullptr;  // of the own row
   std::uint64_t segment_id_ = 0;
-  std::uint64_t counted_slots_ = 0;  // 0 while there is no row
-  std::uint32_t row_index_ = BALLAST_NO_ROW;
-  std::uint32_t row_incarnation_ = 0;
+  Picker picker_;  // with the own row, if there is one
   bool frozen_ = false;
   bool forked_ = false;  // in a child that has not picked yet
 
@@ -102,6 +103,7 @@ class Attachment {
   std::string directory_;
   std::optional<shm::WorkerSegment> segment_;  // before the row, which lies in it
   std::optional<shm::Row> row_;
+  std::vector<std::uint32_t> in_flight_;  // by slot, of the own row's picks that keep a journal
   std::vector<std::unique_ptr<Retired>> retired_;
   std::string row_warning_;
   std::string segment_warning_;

@@ -27,6 +27,8 @@ struct BasicGenerationView {
   // points at when the straight path must not be taken.
   static inline const W16 kNowhere{shm::kNoSlot};
   static inline const W64 kNoRoot{0};
+  // A budget of which nothing is taken: no breaker is open.
+  static inline const W64 kNoneOpen{0};
 
   // All that the straight path touches, in one cache line. `fast` is the lookup array when `kind`
   // is table and the handle is in order, else `kNowhere`: one bounds check then serves for bad
@@ -37,8 +39,11 @@ struct BasicGenerationView {
   std::uint64_t slot_count = 0;
   const W64* root = &kNoRoot;
   std::uint64_t entered = kNeverEntered;
+  const W64* open_breakers = &kNoneOpen;  // the service's; while it counts none, no breaker matters
   shm::LookupKind kind = shm::LookupKind::none;
+  std::uint8_t flags = 0;  // pick_flags that every pick has
 
+  const W64* breakers = nullptr;  // one a slot; looked at when `open_breakers` counts any
   const W16* lookup = nullptr;
   std::uint64_t lookup_count = 0;
   const W16* members = nullptr;
@@ -65,6 +70,7 @@ struct BasicGenerationView {
     disarm();
     entered = kNeverEntered;
     root = &kNoRoot;
+    open_breakers = &kNoneOpen;
     kind = shm::LookupKind::none;
     slot_count = 0;
   }

@@ -50,7 +50,7 @@ void Handle::after_fork_in_child() noexcept {
 void Handle::forget_generations() noexcept {
   for (Service& service : services_) {
     service.view.poison();
-    service.tickets.drop();
+    service.view.tickets.drop();
   }
 }
 
@@ -80,7 +80,7 @@ const shm::ServiceRecord* Handle::locate(Service& service) const {
   for (std::size_t i = 0; i < records.size(); ++i) {
     if (!matches(records[i])) continue;
     service.index = static_cast<std::uint32_t>(i);
-    service.tickets.drop();
+    service.view.tickets.drop();
     return &records[i];
   }
   return nullptr;
@@ -105,10 +105,9 @@ ballast_status_t Handle::refresh(Service& service) {
       attachment_.thaw();
       forget_generations();
     }
-    const bool readable =
-        read_generation(attachment_.segment().table, *record, entered, service.view);
+    const bool readable = read_service(attachment_.segment(), service.index, entered, service.view);
     if (!shm::unchanged(record->root, entered)) continue;
-    if (!readable || service.index >= attachment_.segment().workers.services.size()) {
+    if (!readable) {
       service.view.poison();
       return BALLAST_CORRUPT;
     }
@@ -124,7 +123,7 @@ ballast_status_t Handle::find_service(std::string_view name, ballast_service_t& 
   for (std::size_t i = 0; i < services_.size(); ++i) {
     if (services_[i].name != name) continue;
     out = static_cast<ballast_service_t>(i);
-    return services_[i].view.entered == kNeverEntered ? refresh(services_[i]) : BALLAST_OK;
+    return services_[i].view.first().entered == kNeverEntered ? refresh(services_[i]) : BALLAST_OK;
   }
   if (services_.size() == kMaxServicesPerHandle) return BALLAST_INVALID_ARGUMENT;
   {
@@ -138,29 +137,37 @@ ballast_status_t Handle::find_service(std::string_view name, ballast_service_t& 
   return refresh(services_.back());
 }
 
+bool Handle::find_by_address(const Service& service, const ballast_pick_t& pick,
+                             Excluded& out) const noexcept {
+  for (std::uint32_t g = 0; g < service.view.group_count; ++g) {
+    const GenerationView& group = service.view.groups[g];
+    for (std::uint64_t i = 0; i < group.member_count; ++i) {
+      const std::uint32_t slot = shm::get(group.members[i]);
+      if (slot >= group.slot_count) continue;
+      ballast_pick_t here{};
+      read_address(slot, here);
+      if (here.port != pick.port || here.family != pick.family ||
+          std::memcmp(here.address, pick.address, sizeof here.address) != 0) {
+        continue;
+      }
+      out = {slot, shm::incarnation_of(shm::get(group.states[slot]))};
+      return true;
+    }
+  }
+  return false;
+}
+
 // Picks of a segment that this handle has left name slots of that one: those are found here by
 // address.
 std::size_t Handle::resolve_excluded(const Service& service,
                                      std::span<const ballast_pick_t* const> tried,
                                      std::span<Excluded> out) const noexcept {
   std::size_t count = 0;
-  const GenerationView& view = service.view;
   for (const ballast_pick_t* pick : tried) {
     if (pick->segment == attachment_.segment_id()) {
       out[count++] = {pick->slot, pick->incarnation};
-      continue;
-    }
-    for (std::uint64_t i = 0; i < view.member_count; ++i) {
-      const std::uint32_t slot = shm::get(view.members[i]);
-      if (slot >= view.slot_count) continue;
-      ballast_pick_t here{};
-      read_address(slot, here);
-      if (here.port != pick->port || here.family != pick->family ||
-          std::memcmp(here.address, pick->address, sizeof here.address) != 0) {
-        continue;
-      }
-      out[count++] = {slot, shm::incarnation_of(shm::get(view.states[slot]))};
-      break;
+    } else if (find_by_address(service, *pick, out[count])) {
+      ++count;
     }
   }
   return count;
@@ -174,18 +181,33 @@ ballast_status_t Handle::pick_excluding(ballast_service_t service, const void* k
   return pick_slow(services_[service], key, length, tried, out);
 }
 
-// The straight path of rings and schedules, for a handle in order.
+// The straight paths but that of tables, for a handle in order.
 ballast_status_t Handle::pick_otherwise(Service& service, const void* key, std::size_t length,
                                         ballast_pick_t& out) noexcept {
-  const GenerationView& view = service.view;
+  ServiceView& view = service.view;
+  const GenerationView& group = view.first();
+  Picker& me = attachment_.picker();
   const auto also = [&](std::uint32_t slot) { read_address(slot, out); };
-  const Choice choice =
-      view.kind == shm::LookupKind::ring
-          ? pick_ring(view, ketama_hash({static_cast<const char*>(key), length}), also)
-          : pick_turn(view, attachment_.segment().workers.services[service.index].next_ticket,
-                      service.tickets, also);
+  Choice choice;
+  switch (view.path) {
+    case Path::ring:
+      choice = pick_ring(group, ketama_hash({static_cast<const char*>(key), length}), also);
+      break;
+    case Path::turns:
+      choice = pick_turn(group, view.shared->next_ticket, view.tickets, also);
+      break;
+    case Path::random:
+      choice = pick_random(group, me.random, also);
+      break;
+    case Path::least:
+      choice = pick_least(view, me, also);
+      break;
+    case Path::long_way:
+    case Path::table:
+      break;
+  }
   if (choice.result == PickResult::ok) [[likely]]
-    return take(choice, view, out);
+    return take(choice, group, out);
   return pick_slow(service, key, length, {}, out);
 }
 
@@ -198,29 +220,37 @@ ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_
     return status;
   };
   if (!attachment_.in_order()) recover();
-  GenerationView& view = service.view;
+  ServiceView& view = service.view;
   for (unsigned attempt = 0; attempt < kMaxRefreshes; ++attempt) {
-    if (view.kind == shm::LookupKind::none) {
+    if (view.first().kind == shm::LookupKind::none) {
       if (const ballast_status_t status = refresh(service); status != BALLAST_OK)
         return fail(status);
     }
     std::array<Excluded, BALLAST_MAX_TRIED> excluded;  // filled only as far as it is used
-    const std::size_t excluded_count =
-        tried.empty() ? 0 : resolve_excluded(service, tried, excluded);
-    const std::uint64_t hash = view.kind == shm::LookupKind::ring
-                                   ? ketama_hash({static_cast<const char*>(key), length})
-                                   : key_hash(key, length);
-    const Choice choice =
-        choose(view, hash, &attachment_.segment().workers.services[service.index].next_ticket,
-               service.tickets, std::span<const Excluded>(excluded.data(), excluded_count),
-               [&](std::uint32_t slot) { read_address(slot, out); });
+    Request request;
+    request.is_retry = !tried.empty();
+    if (request.is_retry) {
+      request.excluded =
+          std::span<const Excluded>(excluded.data(), resolve_excluded(service, tried, excluded));
+    }
+    if (is_keyed(view.policy.strategy)) {
+      request.hash = view.first().kind == shm::LookupKind::ring
+                         ? ketama_hash({static_cast<const char*>(key), length})
+                         : key_hash(key, length);
+    }
+    const Choice choice = choose(view, attachment_.picker(), request,
+                                 [&](std::uint32_t slot) { read_address(slot, out); });
     switch (choice.result) {
       case PickResult::ok:
-        if (attachment_.counters() != nullptr) return take(choice, view, out);
-        fill(choice, view, out);
+        if (attachment_.counters() != nullptr) return take(choice, view.first(), out);
+        fill(choice, view.first(), out);
         return BALLAST_OK;
       case PickResult::no_instance:
         return fail(BALLAST_NO_INSTANCE);
+      case PickResult::limited:
+        return fail(BALLAST_LIMITED);
+      case PickResult::retry_budget:
+        return fail(BALLAST_RETRY_BUDGET);
       case PickResult::changed:
       case PickResult::long_way:
         view.poison();
@@ -234,6 +264,35 @@ ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_
   return BALLAST_SYSTEM_ERROR;
 }
 
+// What a report does besides counting, as the pick's flags say.
+void Handle::finish_report(const ballast_pick_t& pick, ballast_outcome_t outcome) noexcept {
+  const OwnRow& row = attachment_.picker().row;
+  static_cast<void>(outcome);
+  if ((pick.flags & pick_flags::kJournals) != 0) {
+    auto& in_flight = row.in_flight[pick.slot];
+    if (in_flight != 0) --in_flight;
+    shm::append_journal(*row.journal, static_cast<std::uint16_t>(pick.slot));
+  }
+  if ((pick.flags & pick_flags::kAllTokens) != 0)
+    give_tokens_back(attachment_.segment(), row, pick);
+}
+
+// `row` lies in `segment`. A record that a damaged file names wrongly gets nothing back.
+void Handle::give_tokens_back(const shm::WorkerSegment& segment, const OwnRow& row,
+                              const ballast_pick_t& pick) noexcept {
+  if (pick.slot >= segment.workers.instances.size() ||
+      pick.slot >= segment.table.instances.size()) {
+    return;
+  }
+  // Good as long as the pick is in flight: its slot gets no new tenant before.
+  const std::uint64_t service =
+      segment.table.instances[pick.slot].service.load(std::memory_order_relaxed);
+  if (service >= segment.workers.services.size()) return;
+  Eligibility::give_tokens(row, segment.workers.instances[pick.slot].tokens,
+                           segment.workers.services[service], pick.slot,
+                           static_cast<std::uint32_t>(service), pick.flags);
+}
+
 ballast_status_t Handle::report_slow(ballast_pick_t& pick, ballast_outcome_t outcome,
                                      std::uint64_t latency_us) noexcept {
   if (pick.row == BALLAST_NO_ROW) {  // made while there was no row: counted nowhere
@@ -244,6 +303,12 @@ ballast_status_t Handle::report_slow(ballast_pick_t& pick, ballast_outcome_t out
   if (retired == nullptr) return BALLAST_WRONG_HANDLE;
   pick.reported = 1;
   count_report(retired->row.counters()[pick.slot], outcome, latency_us);
+  if ((pick.flags & pick_flags::kAllTokens) != 0) {
+    OwnRow row;
+    row.counters = retired->row.counters().data();
+    row.journal = &retired->segment.workers.journal(retired->row.index());
+    give_tokens_back(retired->segment, row, pick);
+  }
   attachment_.release(retired);
   return BALLAST_OK;
 }

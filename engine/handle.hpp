@@ -16,11 +16,14 @@
 
 #include "engine/attachment.hpp"
 #include "engine/ballast.h"
+#include "engine/choose.hpp"
 #include "engine/generation_view.hpp"
 #include "engine/hash.hpp"
 #include "engine/pick.hpp"
 #include "engine/sticky.hpp"
+#include "engine/service_view.hpp"
 #include "shm/crash_point.hpp"
+#include "shm/journal.hpp"
 #include "shm/result.hpp"
 #include "shm/row_protocol.hpp"
 
@@ -57,13 +60,16 @@ class Handle {
   void describe(ballast_info_t& out) const noexcept { attachment_.describe(out); }
   [[nodiscard]] const char* warning() const noexcept { return attachment_.warning(); }
 
+  // For tests and simulations: draws that can be repeated, and another clock for the rare paths.
+  void seed(std::uint64_t value) noexcept { attachment_.picker().random = Random(value); }
+  void set_clock(ClockMs clock_ms) noexcept { attachment_.picker().clock_ms = clock_ms; }
+
   // What the fork handler does in the child: plain stores and close(2) only.
   void after_fork_in_child() noexcept;
 
  private:
   struct Service {
-    GenerationView view;
-    Tickets tickets;
+    ServiceView view;
     std::uint32_t index = 0;  // where it was last found in the table
     std::string name;
   };
@@ -86,6 +92,12 @@ class Handle {
                                                             ballast_outcome_t outcome,
                                                             std::uint64_t latency_us) noexcept;
   void keep_reported_load(const ballast_pick_t& pick, std::string_view header) noexcept;
+  [[gnu::noinline]] void finish_report(const ballast_pick_t& pick,
+                                       ballast_outcome_t outcome) noexcept;
+  static void give_tokens_back(const shm::WorkerSegment& segment, const OwnRow& row,
+                               const ballast_pick_t& pick) noexcept;
+  bool find_by_address(const Service& service, const ballast_pick_t& pick,
+                       Excluded& out) const noexcept;
   std::size_t resolve_excluded(const Service& service, std::span<const ballast_pick_t* const> tried,
                                std::span<Excluded> out) const noexcept;
 
@@ -104,18 +116,28 @@ class Handle {
     BALLAST_POINT("pick.chosen");
     shm::count_started(attachment_.counters()[choice.slot].values[shm::kStarted]);
     BALLAST_POINT("pick.counted");
+    if ((out.flags & pick_flags::kJournals) != 0) note_started(choice.slot);
     return BALLAST_OK;
   }
-  void fill(const Choice& choice, const GenerationView& view, ballast_pick_t& out) const noexcept {
+  void fill(const Choice& choice, const GenerationView& view, ballast_pick_t& out) noexcept {
+    const OwnRow& row = attachment_.picker().row;
     out.slot = choice.slot;
     out.incarnation = shm::incarnation_of(choice.state);
-    out.row = attachment_.row_index();
-    out.row_incarnation = attachment_.row_incarnation();
+    out.row = row.index;
+    out.row_incarnation = row.incarnation;
     out.reason = static_cast<std::uint8_t>(choice.because);
     out.segment = attachment_.segment_id();
     out.epoch = shm::epoch_of(view.entered);
     out.attempts = choice.attempts;
     out.reported = 0;
+    out.flags = static_cast<std::uint8_t>(view.flags | choice.flags);
+    out.permit = choice.permit;
+  }
+  // For the load board, and for this thread's next picks.
+  void note_started(std::uint32_t slot) noexcept {
+    const OwnRow& row = attachment_.picker().row;
+    ++row.in_flight[slot];
+    shm::append_journal(*row.journal, static_cast<std::uint16_t>(slot));
   }
   static void count_report(shm::CounterRecord& record, ballast_outcome_t outcome,
                            std::uint64_t latency_us) noexcept;
@@ -145,7 +167,7 @@ inline ballast_status_t Handle::pick(ballast_service_t service, const void* key,
     return BALLAST_INVALID_ARGUMENT;
   }
   Service& entry = service_data_[service];
-  const GenerationView& view = entry.view;
+  const GenerationView& view = entry.view.first();
   if (view.kind == shm::LookupKind::table) [[likely]] {
     const Choice choice = pick_straight(view, key_hash(key, length),
                                         [&](std::uint32_t slot) { read_address(slot, out); });
@@ -184,6 +206,7 @@ inline ballast_status_t Handle::report(ballast_pick_t& pick, ballast_outcome_t o
       [[likely]] {
     pick.reported = 1;
     count_report(attachment_.counters()[pick.slot], outcome, latency_us);
+    if (pick.flags != 0) finish_report(pick, outcome);
     return BALLAST_OK;
   }
   return report_slow(pick, outcome, latency_us);

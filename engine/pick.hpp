@@ -1,28 +1,28 @@
-// The pick itself: a key's hash, the lookup array, the instance's state word, what the caller wants
-// of its address, and one look at root at the end, which says whether all of it belonged to one
-// generation. Run by workers on what the checker publishes; writes nothing shared but the tickets
-// of a round robin. No lock, system call, allocation or clock. A dead checker changes nothing
-// here. Templates over the view's words, so that tests/model and the benchmarks' floor use this
-// very source. docs/memory-model.md, "publish-and-pick", has the argument.
+// The straight paths: a pick that needs no second look. A key's hash, the lookup array, the
+// instance's state word, what the caller wants of its address, and one look at root at the end,
+// which says whether all of it belonged to one generation. Run by workers on what the checker
+// publishes; writes nothing shared but the tickets of a round robin. No lock, system call,
+// allocation or clock. A dead checker changes nothing here. Templates over the view's words, so
+// that tests/model and the benchmarks' floor use this very source. docs/memory-model.md,
+// "publish-and-pick", has the argument.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
 #include "engine/generation_view.hpp"
 #include "engine/hash.hpp"
+#include "engine/in_flight.hpp"
 #include "engine/ketama.hpp"
+#include "engine/load_score.hpp"
+#include "engine/service_view.hpp"
 #include "shm/crash_point.hpp"
 #include "shm/generation.hpp"
 #include "shm/layout.hpp"
 #include "shm/state_word.hpp"
 
 namespace ballast::engine {
-
-// How many candidates of the lookup array are tried before the members are walked one by one. With
-// half of all instances down, 24 misses in a row happen once in 2^24 picks; when nearly all are
-// down, walking the members is the cheaper way anyway.
-inline constexpr std::uint32_t kMaxProbes = 24;
 
 // How many tickets a handle takes at a time. The line they come from is shared by the whole host
 // and costs up to about 110 ns when contended: 14 ns a pick in blocks of 8. A worker may sit on 7
@@ -34,31 +34,32 @@ enum class PickResult : std::uint8_t {
   no_instance = 1,  // every instance is unusable or excluded
   changed = 2,      // root moved: refresh the view and pick again
   long_way = 3,     // the straight path does not apply: call choose()
+  limited = 4,      // who could be used has as many requests in flight as it may
+  retry_budget = 5,
 };
 
-// Why the pick fell where it did: what was wrong with the first candidate.
-enum class Because : std::uint8_t { first_choice = 0, unusable = 1, excluded = 2 };
+// Why the pick fell where it did: what was wrong with the first candidate, or what was special
+// about the one that it is. The numbers of ballast_reason_t.
+enum class Because : std::uint8_t {
+  first_choice = 0,
+  unusable = 1,
+  excluded = 2,
+  breaker = 3,
+  load = 4,
+  sticky = 5,
+  sticky_lost = 6,
+  panic = 7,
+  trial = 8,
+};
 
 struct Choice {
   std::uint64_t state = 0;  // the instance's state word as it was seen
   std::uint32_t slot = 0;
+  std::uint32_t permit = 0;    // with pick_flags::kPermit
+  std::uint8_t flags = 0;      // what this pick holds, besides what every pick of the service has
   std::uint16_t attempts = 0;  // candidates looked at, this one included
   Because because = Because::first_choice;
   PickResult result = PickResult::long_way;
-};
-
-// An instance that must not be picked again: which slot, and which tenant of it.
-struct Excluded {
-  std::uint32_t slot;
-  std::uint32_t incarnation;
-};
-
-// The tickets that a handle has taken and not yet used. Plain memory of one thread.
-struct Tickets {
-  std::uint64_t next = 0;
-  std::uint64_t end = 0;
-
-  void drop() noexcept { next = end = 0; }
 };
 
 // Takes the next ticket of a service, `shared` being the host's counter.
@@ -72,6 +73,18 @@ template <class Word>
   return mine.next++;
 }
 
+// Whether no open breaker stands in the way of a slot: at once while none of the service is.
+template <class View>
+[[nodiscard, gnu::always_inline]] inline bool no_breaker_open(const View& view,
+                                                              std::uint32_t slot) noexcept {
+  // Relaxed, both: a breaker may open or close at any time; who cares for more asks choose().
+  if (static_cast<std::uint32_t>(view.open_breakers->load(std::memory_order_relaxed)) == 0)
+      [[likely]] {
+    return true;
+  }
+  return (view.breakers[slot].load(std::memory_order_relaxed) & 3) == 0;
+}
+
 // What every straight path ends with, however it came to `slot`: it is plainly usable and nothing
 // has moved. `also(slot)` reads what else is wanted of the instance, with acquire loads, before
 // root is looked at. In any other case nothing is decided, and choose() is to be called.
@@ -81,11 +94,11 @@ template <class View, class Also>
   if (slot < view.slot_count) [[likely]] {
     BALLAST_POINT("pick.slot");
     const std::uint64_t state = shm::get(view.states[slot]);
-    if (shm::is_plain(state)) [[likely]] {
+    if (shm::is_plain(state) && no_breaker_open(view, slot)) [[likely]] {
       also(slot);
       BALLAST_POINT("pick.read");
       if (shm::unchanged(*view.root, view.entered)) [[likely]] {
-        return {state, slot, 1, Because::first_choice, PickResult::ok};
+        return {.state = state, .slot = slot, .attempts = 1, .result = PickResult::ok};
       }
     }
   }
@@ -122,100 +135,49 @@ template <class View, class TicketWord, class Also>
   return choice;
 }
 
-// The candidates of one pick, in order, for the view's kind of lookup.
-template <class View, class TicketWord>
-class Candidates {
- public:
-  Candidates(const View& view, std::uint64_t hash, TicketWord* shared, Tickets& tickets) noexcept
-      : view_(view), hash_(hash), shared_(shared), tickets_(tickets) {
-    if (view.kind == shm::LookupKind::ring) {
-      place_ = ring_place(view, static_cast<std::uint32_t>(hash));
+// The straight path of random draws by weight. Only for a view of a schedule.
+template <class View, class Also>
+[[nodiscard]] Choice pick_random(const View& view, Random& random, Also&& also) noexcept {
+  return confirm(view, shm::get(view.lookup[random.below(view.lookup_count)]), also);
+}
+
+// The straight path of the strategies that compare load: as choose() does it, but only while all
+// that is drawn is plain. Only for an armed service of that kind.
+template <class Also>
+[[nodiscard]] Choice pick_least(ServiceView& service, Picker& me, Also&& also) noexcept {
+  const GenerationView& view = service.first();
+  if (look_at_load_beat(service, me)) [[unlikely]] {
+    service.path = Path::long_way;
+    return {};
+  }
+  const LoadRule rule = load_rule(service);
+  const std::uint32_t choices = service.policy.choices;
+  std::array<std::uint32_t, policy_limits::choices.high> drawn;  // filled as far as it is used
+  std::uint32_t count = 0;
+  std::uint32_t best = shm::kNoSlot;
+  LoadScore best_score;
+  for (std::uint32_t tries = 2 * choices; count < choices; --tries) {
+    const std::uint32_t slot = shm::get(view.lookup[me.random.below(view.lookup_count)]);
+    bool again = false;
+    for (std::uint32_t i = 0; i < count; ++i)
+      again |= drawn[i] == slot;
+    if (again) {
+      if (tries == 0) return {};
+      continue;
     }
-  }
-
-  [[nodiscard]] std::uint32_t next(std::uint32_t attempt) noexcept {
-    switch (view_.kind) {
-      case shm::LookupKind::table:
-        return at(reduce(attempt_hash(hash_, attempt), view_.lookup_count));
-      case shm::LookupKind::ring: {
-        const std::uint64_t here = place_;
-        place_ = place_ + 1 == view_.lookup_count ? 0 : place_ + 1;
-        return at(here);
-      }
-      case shm::LookupKind::schedule:
-        // An unusable instance's turn is skipped, so that its share is spread over all others.
-        last_ticket_ = take_ticket(*shared_, tickets_);
-        return at(last_ticket_ % view_.lookup_count);
-      case shm::LookupKind::none:
-        break;
-    }
-    return shm::kNoSlot;
-  }
-
-  // Where to begin walking the members: different for each key (or turn), the same on every host.
-  [[nodiscard]] std::uint64_t walk_start() const noexcept {
-    const std::uint64_t from = view_.kind == shm::LookupKind::schedule ? last_ticket_ : hash_;
-    return reduce(attempt_hash(from, kMaxProbes), view_.member_count);
-  }
-
- private:
-  [[nodiscard]] std::uint32_t at(std::uint64_t place) const noexcept {
-    return shm::get(view_.lookup[place]);
-  }
-
-  const View& view_;
-  std::uint64_t hash_;
-  TicketWord* shared_;
-  Tickets& tickets_;
-  std::uint64_t place_ = 0;
-  std::uint64_t last_ticket_ = 0;
-};
-
-// The whole pick, whatever the kind and the health. `hash` is the key's hash of the view's kind:
-// crc32 for a ring, `key_hash` else (for a schedule it does not matter). Candidates are tried in
-// the order that every process and host shares, then, after kMaxProbes, every member once; so a
-// usable instance that is not excluded is always found. Kept out of the straight path's line.
-template <class View, class TicketWord, class Also>
-[[nodiscard, gnu::noinline]] Choice choose(const View& view, std::uint64_t hash, TicketWord* shared,
-                                           Tickets& tickets, std::span<const Excluded> excluded,
-                                           Also&& also) noexcept {
-  Choice choice;
-  const auto try_slot = [&](std::uint32_t slot) noexcept {
-    if (choice.attempts != UINT16_MAX) ++choice.attempts;
-    BALLAST_POINT("pick.slot");
-    if (slot >= view.slot_count) return false;
+    if (slot >= view.slot_count) return {};
     const std::uint64_t state = shm::get(view.states[slot]);
-    Because wrong = Because::first_choice;
-    if (!shm::is_usable(state)) wrong = Because::unusable;
-    for (const Excluded& e : excluded) {
-      if (e.slot == slot && e.incarnation == shm::incarnation_of(state)) wrong = Because::excluded;
-    }
-    if (wrong != Because::first_choice) {
-      if (choice.because == Because::first_choice) choice.because = wrong;
-      return false;
-    }
-    also(slot);
-    BALLAST_POINT("pick.read");
-    choice.slot = slot;
-    choice.state = state;
-    return true;
-  };
-  bool found = false;
-  if (view.kind != shm::LookupKind::none) {
-    Candidates<View, TicketWord> candidates(view, hash, shared, tickets);
-    for (std::uint32_t attempt = 0; attempt < kMaxProbes && !found; ++attempt)
-      found = try_slot(candidates.next(attempt));
-    std::uint64_t place = candidates.walk_start();
-    for (std::uint64_t i = 0; i < view.member_count && !found; ++i) {
-      found = try_slot(shm::get(view.members[place]));
-      place = place + 1 == view.member_count ? 0 : place + 1;
+    if (!shm::is_plain(state)) return {};
+    const LoadScore score = load_score(load_of(service, me, slot), shm::weight_of(state), rule);
+    drawn[count++] = slot;
+    // The first of equals: they were drawn at random.
+    if (count == 1 || compare(score, best_score) == Better::first) {
+      best = slot;
+      best_score = score;
     }
   }
-  if (!shm::unchanged(*view.root, view.entered)) {
-    choice.result = PickResult::changed;
-  } else {
-    choice.result = found ? PickResult::ok : PickResult::no_instance;
-  }
+  Choice choice = confirm(view, best, also);
+  choice.attempts = static_cast<std::uint16_t>(count);
   return choice;
 }
 

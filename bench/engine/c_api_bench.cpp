@@ -31,7 +31,7 @@ struct Attached {
 
   Attached(Namespace& made, unsigned rank)
       : worker(made.directory(), made.publisher().segment_id(), KeyOrder::runs, rank),
-        floor(worker.view) {
+        floor(worker.view()) {
     ballast_options_t options = BALLAST_OPTIONS_INIT;
     options.directory = made.directory().c_str();
     if (ballast_attach(&options, &handle) != BALLAST_OK ||

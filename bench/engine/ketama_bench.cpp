@@ -31,15 +31,15 @@ struct RingPair {
   }
 
   [[nodiscard]] std::uint32_t search_plain(std::uint32_t hash) const noexcept {
-    const std::span points(worker.view.points, worker.view.lookup_count);
+    const std::span points(worker.view().points, worker.view().lookup_count);
     const auto found = std::lower_bound(
         points.begin(), points.end(), hash,
         [](const shm::Word32& point, std::uint32_t h) { return shm::get(point) < h; });
     const auto at = found == points.end() ? 0 : found - points.begin();
-    return shm::get(worker.view.lookup[at]);
+    return shm::get(worker.view().lookup[at]);
   }
   [[nodiscard]] std::uint32_t search_indexed(std::uint32_t hash) const noexcept {
-    const auto& view = worker.view;
+    const auto& view = worker.view();
     const std::span points(view.points, view.lookup_count);
     const std::span index(view.index, view.index_count);
     return shm::get(view.lookup[engine::find_ketama(points, index, hash)]);

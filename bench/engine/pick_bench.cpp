@@ -35,7 +35,7 @@ struct Pair {
   PrivateTable floor;
 
   Pair(Namespace& made, KeyOrder order, unsigned rank)
-      : worker(made.directory(), made.publisher().segment_id(), order, rank), floor(worker.view) {
+      : worker(made.directory(), made.publisher().segment_id(), order, rank), floor(worker.view()) {
     // Only those are comparable that say the same; while states flip, an instance may be out.
     std::size_t differ = 0;
     for (const Key& key : worker.keys)
@@ -142,7 +142,7 @@ struct LockedPair {
   LockedPair(Namespace& made, LockedTable* memory, unsigned rank)
       : worker(made.directory(), made.publisher().segment_id(), KeyOrder::runs, rank),
         shared(memory),
-        table{memory->lookup, worker.view.lookup_count, memory->states} {}
+        table{memory->lookup, worker.view().lookup_count, memory->states} {}
 
   void pick_safe(std::uint64_t operations) noexcept {
     over_keys(worker.keys, operations, [this](const Key& key) { return worker.pick(key); });
@@ -167,7 +167,7 @@ void bench_rwlock(Rows& rows, std::size_t instances) {
   ::pthread_rwlock_init(&locked.lock, &attributes);
   {
     const Worker worker(made.directory(), made.publisher().segment_id(), KeyOrder::runs, 0);
-    const PrivateTable copy(worker.view);
+    const PrivateTable copy(worker.view());
     if (copy.lookup.size() > std::size(locked.lookup) ||
         copy.states.size() > std::size(locked.states)) {
       throw std::runtime_error("the table behind the lock is too small");

@@ -112,8 +112,8 @@ struct VariantPair {
 
   VariantPair(Namespace& made, unsigned rank)
       : worker(made.directory(), made.publisher().segment_id(), KeyOrder::runs, rank),
-        floor(worker.view),
-        published(worker.view) {}
+        floor(worker.view()),
+        published(worker.view()) {}
 };
 
 template <class Variant>

@@ -9,6 +9,7 @@
 
 #include "bench/engine/private_table.hpp"
 #include "bench/support/keys.hpp"
+#include "engine/choose.hpp"
 #include "engine/generation_view.hpp"
 #include "engine/pick.hpp"
 #include "shm/segment.hpp"
@@ -32,23 +33,23 @@ class Worker {
   // The full safe pick, as the library does it: straight, else the long way, else refresh.
   [[nodiscard, gnu::always_inline]] inline std::uint32_t pick(const Key& key) noexcept {
     const std::uint64_t hash = engine::key_hash(key.bytes, key.size);
-    const engine::Choice choice = engine::pick_straight(view, hash, [](std::uint32_t) {});
+    const engine::Choice choice = engine::pick_straight(view(), hash, [](std::uint32_t) {});
     if (choice.result == engine::PickResult::ok) [[likely]]
       return choice.slot;
     return pick_slow(hash);
   }
 
   void refresh() {
-    const shm::ServiceRecord& service = segment_.table.services[0];
-    const std::uint64_t root = shm::enter(service.root);
-    if (!engine::read_generation(segment_.table, service, root, view)) {
+    const std::uint64_t root = shm::enter(segment_.table.services[0].root);
+    if (!engine::read_service(segment_, 0, root, service_)) {
       throw std::runtime_error("the published generation cannot be read");
     }
-    view.arm();
+    service_.arm();
   }
 
   std::vector<Key> keys;
-  engine::GenerationView view;
+
+  [[nodiscard]] const engine::GenerationView& view() const noexcept { return service_.first(); }
 
  private:
   static shm::WorkerSegment open(const std::string& directory, std::uint64_t id) {
@@ -60,8 +61,7 @@ class Worker {
   [[gnu::noinline, gnu::cold]] std::uint32_t pick_slow(std::uint64_t hash) noexcept {
     while (true) {
       const engine::Choice choice =
-          engine::choose(view, hash, &segment_.workers.services[0].next_ticket, tickets_, {},
-                         [](std::uint32_t) {});
+          engine::choose(service_, picker_, {.hash = hash}, [](std::uint32_t) {});
       if (choice.result == engine::PickResult::ok) return choice.slot;
       if (choice.result == engine::PickResult::no_instance) return shm::kNoSlot;
       refresh();
@@ -69,7 +69,8 @@ class Worker {
   }
 
   shm::WorkerSegment segment_;
-  engine::Tickets tickets_;
+  engine::ServiceView service_;
+  engine::Picker picker_;
 };
 
 // Calls `pick(key)` `operations` times, over the keys in turn.

@@ -13,9 +13,8 @@
 #include <vector>
 
 #include "engine/ketama.hpp"
-#include "engine/maglev.hpp"
-#include "engine/round_robin.hpp"
 #include "shm/state_word.hpp"
+#include "tests/support/plain_service.hpp"
 #include "tests/support/property.hpp"
 
 using namespace ballast;
@@ -23,75 +22,29 @@ using namespace ballast::engine;
 
 namespace {
 
-// A published generation in plain memory.
-struct Memory {
-  std::vector<shm::Word16> lookup;
-  std::vector<shm::Word16> members;
-  std::vector<shm::Word32> points;
-  std::vector<shm::Word32> index;
-  std::vector<shm::Word64> states;
-  shm::Word64 root{6};
-  shm::Word64 ticket{0};
-  GenerationView view;
+Strategy strategy_for(shm::LookupKind kind) {
+  switch (kind) {
+    case shm::LookupKind::ring:
+      return Strategy::ketama;
+    case shm::LookupKind::schedule:
+      return Strategy::round_robin;
+    default:
+      return Strategy::maglev;
+  }
+}
 
-  Memory(shm::LookupKind kind, std::size_t count) : states(count) {
-    std::vector<Member> all;
-    for (std::size_t i = 0; i < count; ++i)
-      all.push_back({static_cast<std::uint16_t>(i), "10.0.0." + std::to_string(i) + ":80", 1});
-    std::vector<std::uint16_t> slots;
-    if (kind == shm::LookupKind::ring) {
-      const auto ring = build_ketama(all);
-      RC_ASSERT(ring.has_value());
-      slots = ring->slots;
-      points = std::vector<shm::Word32>(ring->points.begin(), ring->points.end());
-      index = std::vector<shm::Word32>(ring->index.begin(), ring->index.end());
-    } else if (kind == shm::LookupKind::schedule) {
-      slots = round_robin_schedule(all);
-    } else {
-      slots.resize(5003);
-      RC_ASSERT(maglev_fill(all, slots));
-    }
-    lookup = std::vector<shm::Word16>(slots.begin(), slots.end());
-    members = std::vector<shm::Word16>(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      members[i].store(static_cast<std::uint16_t>(i), std::memory_order_relaxed);
-      set_usable(i, true);
-    }
-    view.kind = kind;
-    view.lookup = lookup.data();
-    view.lookup_count = lookup.size();
-    view.members = members.data();
-    view.member_count = members.size();
-    view.points = points.data();
-    view.index = index.data();
-    view.index_count = index.size();
-    view.states = states.data();
-    view.slot_count = states.size();
-    view.root = &root;
-    view.entered = 6;
-    view.arm();
+// `count` instances of equal weight, and who picks among them.
+struct Memory : tests::PlainService {
+  Memory(shm::LookupKind kind, std::size_t count)
+      : PlainService({.strategy = strategy_for(kind)}, std::vector<std::uint32_t>(count, 1)),
+        picker(*this) {}
+
+  void set_usable(std::size_t slot, bool usable) { set(slot, usable); }
+  Choice pick(std::uint64_t hash, std::span<const Excluded> excluded = {}) {
+    return picker.pick({.hash = hash, .excluded = excluded, .is_retry = !excluded.empty()});
   }
 
-  void set_usable(std::size_t slot, bool usable) {
-    shm::State state;
-    state.incarnation = 7;
-    state.usable = usable;
-    state.plain = usable;
-    states[slot].store(shm::pack(state), std::memory_order_relaxed);
-  }
-  // As a handle does it: straight if that goes, else the long way.
-  Choice pick(std::uint64_t hash, Tickets& tickets, std::span<const Excluded> excluded = {}) {
-    const auto nothing_else = [](std::uint32_t) {};
-    if (excluded.empty()) {
-      const Choice straight = pick_straight(view, hash, nothing_else);
-      if (straight.result != PickResult::long_way) return straight;
-    }
-    return choose(view, hash, &ticket, tickets, excluded, nothing_else);
-  }
-  Choice pick(std::uint64_t hash) {
-    Tickets tickets;
-    return pick(hash, tickets);
-  }
+  tests::PlainPicker picker;
 };
 
 std::uint64_t hash_for(shm::LookupKind kind, const std::string& key) {
@@ -162,8 +115,7 @@ TEST_CASE("a usable instance that is not excluded is found, whatever else is wro
         if (*rc::gen::arbitrary<bool>()) excluded.push_back({number, 6});
       }
     }
-    Tickets tickets;
-    const Choice choice = memory.pick(*rc::gen::arbitrary<std::uint64_t>(), tickets, excluded);
+    const Choice choice = memory.pick(*rc::gen::arbitrary<std::uint64_t>(), excluded);
     if (good.empty()) {
       RC_ASSERT(choice.result == PickResult::no_instance);
     } else {
@@ -193,19 +145,19 @@ TEST_CASE("keys of an unusable instance spread evenly over the others") {
 
 TEST_CASE("a round robin is one order for all who share its tickets") {
   Memory memory(shm::LookupKind::schedule, 5);
-  std::array<Tickets, 3> workers;
+  std::array workers{tests::PlainPicker(memory), tests::PlainPicker(memory),
+                     tests::PlainPicker(memory)};
   std::map<std::uint32_t, int> counts;
   constexpr int kRounds = 400;
   for (int i = 0; i < 5 * kRounds; ++i)
-    ++counts[memory.pick(0, workers[static_cast<std::size_t>(i) % 3]).slot];
+    ++counts[workers[static_cast<std::size_t>(i) % 3].pick().slot];
   for (const auto& [slot, count] : counts) {
     // No worker sits on more than a block's rest.
     CHECK(std::abs(count - kRounds) <= static_cast<int>(3 * (kTicketBlock - 1)));
   }
   std::vector<std::uint32_t> order;
-  Tickets alone;
   for (int i = 0; i < 10; ++i)
-    order.push_back(memory.pick(0, alone).slot);
+    order.push_back(memory.pick(0).slot);
   for (std::size_t i = 5; i < 10; ++i)
     CHECK(order[i] == order[i - 5]);
   CHECK(std::set<std::uint32_t>(order.begin(), order.end()).size() == 5);
@@ -214,10 +166,9 @@ TEST_CASE("a round robin is one order for all who share its tickets") {
 TEST_CASE("the turns of an unusable instance are shared out evenly") {
   Memory memory(shm::LookupKind::schedule, 4);
   memory.set_usable(2, false);
-  Tickets tickets;
   std::map<std::uint32_t, int> counts;
   for (int i = 0; i < 3000; ++i)
-    ++counts[memory.pick(0, tickets).slot];
+    ++counts[memory.pick(0).slot];
   CHECK(counts == std::map<std::uint32_t, int>{{0, 1000}, {1, 1000}, {3, 1000}});
 }
 
@@ -225,7 +176,7 @@ TEST_CASE("a root that moved is never overlooked") {
   for (const auto kind :
        {shm::LookupKind::table, shm::LookupKind::ring, shm::LookupKind::schedule}) {
     Memory memory(kind, 4);
-    memory.root.store(7, std::memory_order_relaxed);
+    memory.record.root.store(7, std::memory_order_relaxed);
     CHECK(memory.pick(1).result == PickResult::changed);
     for (std::size_t i = 0; i < 4; ++i)
       memory.set_usable(i, false);
@@ -245,18 +196,19 @@ TEST_CASE("random words in a table never lead outside of it") {
           word.store(*rc::gen::arbitrary<Value>(), std::memory_order_relaxed);
       }
     };
-    damage(memory.members);
-    damage(memory.index);
+    damage(memory.groups[0].members);
+    damage(memory.groups[0].index);
     damage(memory.states);
     for (int i = 0; i < 50; ++i) {
-      auto& word = memory.lookup[*rc::gen::inRange<std::size_t>(0, memory.lookup.size())];
+      auto& lookup = memory.groups[0].lookup;
+      auto& word = lookup[*rc::gen::inRange<std::size_t>(0, lookup.size())];
       word.store(*rc::gen::arbitrary<std::uint16_t>(), std::memory_order_relaxed);
     }
-    memory.ticket.store(*rc::gen::arbitrary<std::uint64_t>(), std::memory_order_relaxed);
-    Tickets tickets;
+    memory.shared.next_ticket.store(*rc::gen::arbitrary<std::uint64_t>(),
+                                    std::memory_order_relaxed);
     for (int i = 0; i < 50; ++i) {
-      const Choice choice = memory.pick(*rc::gen::arbitrary<std::uint64_t>(), tickets);
-      if (choice.result == PickResult::ok) RC_ASSERT(choice.slot < memory.view.slot_count);
+      const Choice choice = memory.pick(*rc::gen::arbitrary<std::uint64_t>());
+      if (choice.result == PickResult::ok) RC_ASSERT(choice.slot < memory.states.size());
     }
   }));
 }

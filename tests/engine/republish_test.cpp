@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/choose.hpp"
 #include "engine/generation_view.hpp"
 #include "engine/generation_writer.hpp"
 #include "engine/pick.hpp"
@@ -164,9 +165,12 @@ void publish_next(World& world, Writer writer) {
 
 void read_until_stopped(World& world, int reader) {
   const auto table = world.table();
-  GenerationView view;
-  Tickets tickets;
-  shm::Word64 ticket{0};
+  ServiceView service;
+  Picker me;
+  shm::SharedServiceRecord shared{};
+  service.shared = &shared;
+  service.group_count = 1;
+  GenerationView& view = service.first();
   std::uint64_t hash = static_cast<std::uint64_t>(reader);
   while (!world.stop.load(std::memory_order_relaxed)) {
     const std::uint64_t entered = shm::enter(world.service.root);
@@ -186,7 +190,7 @@ void read_until_stopped(World& world, int reader) {
       };
       Choice choice = pick_straight(view, hash, read_address);
       if (choice.result == PickResult::long_way)
-        choice = choose(view, hash, &ticket, tickets, {}, read_address);
+        choice = choose(service, me, {.hash = hash}, read_address);
       if (choice.result == PickResult::changed) break;
       const std::uint64_t epoch = view.entered;
       const bool whole = choice.result == PickResult::ok && choice.slot / kSlots == epoch % 2 &&
