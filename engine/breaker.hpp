@@ -51,15 +51,16 @@ enum class Gate : std::uint8_t {
 template <class Word, class Clock>
 [[nodiscard]] Gate breaker_allows(const Word& breaker, std::uint32_t incarnation,
                                   const Policy& policy, Clock&& clock) noexcept {
-  // [mm:breaker] pairs with the compare-exchanges of this file.
-  const Breaker b = unpack_breaker(breaker.load(std::memory_order_acquire));
+  // Relaxed: the word is all there is to know ([mm:breaker]).
+  const Breaker b = unpack_breaker(breaker.load(std::memory_order_relaxed));
   if (b.state == BreakerState::closed || b.tenant != tenant_of(incarnation)) return Gate::closed;
   return is_due(b, policy, clock()) ? Gate::due : Gate::open;
 }
 
 template <class Word>
 [[nodiscard]] bool change(Word& word, std::uint64_t& was, const Breaker& next) noexcept {
-  // [mm:breaker] release: who sees the new word sees what came before it; acquire: the other way.
+  // [mm:ejection-budget] pairs with the same in settle_breaker() and note_failure(): who takes from
+  // the budget does so after the word was touched. For one breaker by itself relaxed would do.
   return word.compare_exchange_strong(was, pack(next), std::memory_order_acq_rel,
                                       std::memory_order_acquire);
 }
@@ -73,17 +74,12 @@ template <class Words, class Clock>
                                                        const Policy& policy, std::uint32_t row,
                                                        std::uint32_t row_incarnation,
                                                        Clock&& clock) noexcept {
-  // [mm:breaker] pairs with change().
-  std::uint64_t was = words.breaker.load(std::memory_order_acquire);
+  // Relaxed: change() refuses what is out of date ([mm:breaker]).
+  std::uint64_t was = words.breaker.load(std::memory_order_relaxed);
   const Breaker b = unpack_breaker(was);
   const std::uint64_t now_ms = clock();
   if (b.tenant != tenant_of(incarnation) || !is_due(b, policy, now_ms)) return std::nullopt;
-  Breaker next{BreakerState::half_open, 0, b.level, b.tenant, now_ms + permit_time_ms(policy)};
-  // A permit of this very millisecond that was given back: its hint must not speak for this one.
-  // [mm:breaker] relaxed: the breaker's word, loaded before, brings the hint of its last permit.
-  if (unpack_permit(words.permit.load(std::memory_order_relaxed)).stamp == stamp_of(next)) {
-    ++next.until_ms;
-  }
+  const Breaker next = tried(b, policy, now_ms);
   if (!change(words.breaker, was, next)) return std::nullopt;
   BALLAST_POINT("breaker.permit_taken");
   const PermitHint hint{static_cast<std::uint16_t>(row),
@@ -110,8 +106,7 @@ void note_success(const Words& words, std::uint32_t incarnation) noexcept {
   std::uint64_t was = words.breaker.load(std::memory_order_relaxed);
   for (;;) {
     const Breaker b = unpack_breaker(was);
-    if (b.consecutive == 0 || b.state != BreakerState::closed ||
-        b.tenant != tenant_of(incarnation)) {
+    if (b.count == 0 || b.state != BreakerState::closed || b.tenant != tenant_of(incarnation)) {
       return;
     }
     if (change(words.breaker, was, {b.state, 0, b.level, b.tenant, b.until_ms})) return;
@@ -156,7 +151,7 @@ Noted note_failure(const Words& words, BreakerOwner owner, const Policy& policy,
       }
     }
     const auto consecutive =
-        static_cast<std::uint16_t>(std::min<unsigned>(b.consecutive + 1U, kMaxConsecutive));
+        static_cast<std::uint16_t>(std::min<unsigned>(b.count + 1U, kMaxCount));
     const bool too_many =
         policy.breaker_consecutive != 0 && consecutive >= policy.breaker_consecutive;
     Noted noted = Noted::counted;
@@ -201,8 +196,8 @@ template <class Words, class BudgetWord, class Clock>
 Noted decide_trial(const Words& words, BreakerOwner owner, const Policy& policy,
                    std::uint32_t stamp, Effect effect, std::uint64_t retry_after_ms,
                    BudgetWord& budget, Clock&& clock) noexcept {
-  // [mm:breaker] pairs with change().
-  std::uint64_t was = words.breaker.load(std::memory_order_acquire);
+  // Relaxed: change() refuses what is out of date ([mm:breaker]).
+  std::uint64_t was = words.breaker.load(std::memory_order_relaxed);
   const Breaker b = unpack_breaker(was);
   if (b.state != BreakerState::half_open || b.tenant != tenant_of(owner.incarnation) ||
       stamp_of(b) != stamp) {
@@ -221,7 +216,7 @@ Noted decide_trial(const Words& words, BreakerOwner owner, const Policy& policy,
     give_budget(budget, held);
     return Noted::closed;
   }
-  Breaker next{BreakerState::open, 0, b.level, b.tenant, now_ms};
+  Breaker next = due_now(b, now_ms);
   if (effect == Effect::pushback && retry_after_ms != 0) {
     next.until_ms += std::min<std::uint64_t>(retry_after_ms, policy.breaker_open_max_ms);
   } else if (effect != Effect::none) {
@@ -235,15 +230,14 @@ Noted decide_trial(const Words& words, BreakerOwner owner, const Policy& policy,
 template <class Words, class Clock>
 void return_permit(const Words& words, std::uint32_t incarnation, std::uint32_t stamp,
                    Clock&& clock) noexcept {
-  // [mm:breaker] pairs with change().
-  std::uint64_t was = words.breaker.load(std::memory_order_acquire);
+  // Relaxed: change() refuses what is out of date ([mm:breaker]).
+  std::uint64_t was = words.breaker.load(std::memory_order_relaxed);
   const Breaker b = unpack_breaker(was);
   if (b.state != BreakerState::half_open || b.tenant != tenant_of(incarnation) ||
       stamp_of(b) != stamp) {
     return;
   }
-  static_cast<void>(
-      change(words.breaker, was, {BreakerState::open, 0, b.level, b.tenant, clock()}));
+  static_cast<void>(change(words.breaker, was, due_now(b, clock())));
 }
 
 // --- what the checker does ---
@@ -254,14 +248,14 @@ template <class Words, class IsGone, class Clock>
 bool release_permit(const Words& words, IsGone&& is_gone, Clock&& clock) noexcept {
   // Relaxed: a hint that is not this permit's has another stamp.
   const PermitHint hint = unpack_permit(words.permit.load(std::memory_order_relaxed));
-  // [mm:breaker] pairs with change().
-  std::uint64_t was = words.breaker.load(std::memory_order_acquire);
+  // Relaxed: change() refuses what is out of date ([mm:breaker]).
+  std::uint64_t was = words.breaker.load(std::memory_order_relaxed);
   const Breaker b = unpack_breaker(was);
   if (b.state != BreakerState::half_open || stamp_of(b) != hint.stamp ||
       !is_gone(hint.row, hint.row_incarnation)) {
     return false;
   }
-  return change(words.breaker, was, {BreakerState::open, 0, b.level, b.tenant, clock()});
+  return change(words.breaker, was, due_now(b, clock()));
 }
 
 // For recount(): 1 if the breaker is out. If it is not, its word is changed, so that whoever loaded
@@ -278,7 +272,7 @@ template <class Word, class Clock>
     const bool ours = b.tenant == tenant_of(incarnation);
     if (ours && b.state != BreakerState::closed) return 1;
     const std::uint64_t since = std::max<std::uint64_t>(clock(), b.until_ms + 1);
-    const Breaker next = ours ? Breaker{b.state, b.consecutive, b.level, b.tenant, since}
+    const Breaker next = ours ? Breaker{b.state, b.count, b.level, b.tenant, since}
                               : Breaker{.tenant = tenant_of(incarnation), .until_ms = since};
     if (change(word, was, next)) return 0;
   }

@@ -3,7 +3,7 @@
 // docs/protection.md, "breaker", explains it to people.
 //
 //   bits 0-1     state
-//   bits 2-11    failures in a row, while closed
+//   bits 2-11    count. Closed: failures in a row. Else: permits given since it opened, modulo 1024
 //   bits 12-17   level: how many times in a row it has opened
 //   bits 18-25   tenant: the low bits of the incarnation that all of this is about
 //   bits 26-63   until, in ms of CLOCK_MONOTONIC_COARSE. Open: when it may be tried. Half-open:
@@ -22,7 +22,7 @@ enum class BreakerState : std::uint8_t { closed = 0, open = 1, half_open = 2 };
 
 struct Breaker {
   BreakerState state = BreakerState::closed;
-  std::uint16_t consecutive = 0;
+  std::uint16_t count = 0;
   std::uint8_t level = 0;
   std::uint8_t tenant = 0;
   std::uint64_t until_ms = 0;
@@ -30,15 +30,14 @@ struct Breaker {
   friend bool operator==(const Breaker&, const Breaker&) = default;
 };
 
-inline constexpr std::uint16_t kMaxConsecutive = 1023;
+inline constexpr std::uint16_t kMaxCount = 1023;
 inline constexpr std::uint8_t kMaxLevel = 63;
 inline constexpr std::uint64_t kUntilMask = (std::uint64_t{1} << 38) - 1;  // 8.7 years
 
 [[nodiscard]] constexpr std::uint64_t pack(const Breaker& b) noexcept {
   return (b.until_ms & kUntilMask) << 26 | static_cast<std::uint64_t>(b.tenant) << 18 |
          static_cast<std::uint64_t>(b.level & 63) << 12 |
-         static_cast<std::uint64_t>(b.consecutive & 1023) << 2 |
-         static_cast<std::uint64_t>(b.state);
+         static_cast<std::uint64_t>(b.count & 1023) << 2 | static_cast<std::uint64_t>(b.state);
 }
 // Never fails, since a mapped word is input: an unknown state is taken for closed.
 [[nodiscard]] constexpr Breaker unpack_breaker(std::uint64_t word) noexcept {
@@ -86,7 +85,7 @@ inline constexpr std::uint64_t kUntilMask = (std::uint64_t{1} << 38) - 1;  // 8.
   if (b.state == BreakerState::closed) return false;
   const std::uint64_t left = b.until_ms > now_ms ? b.until_ms - now_ms : 0;
   const std::uint64_t most =
-      b.state == BreakerState::open ? longest_open_ms(policy) : permit_time_ms(policy) + 1;
+      b.state == BreakerState::open ? longest_open_ms(policy) : permit_time_ms(policy);
   return left == 0 || left > most;
 }
 
@@ -103,7 +102,21 @@ inline constexpr std::uint64_t kUntilMask = (std::uint64_t{1} << 38) - 1;  // 8.
                                        std::uint32_t slot, std::uint64_t now_ms) noexcept {
   const std::uint64_t ms =
       jittered_ms(open_time_ms(policy, level), policy.breaker_jitter_percent, slot, level, now_ms);
-  return {BreakerState::open, 0, level, b.tenant, now_ms + ms};
+  const auto permits = b.state == BreakerState::closed ? std::uint16_t{0} : b.count;
+  return {BreakerState::open, permits, level, b.tenant, now_ms + ms};
+}
+
+// Whoever is next may try at once.
+[[nodiscard]] constexpr Breaker due_now(const Breaker& half_open, std::uint64_t now_ms) noexcept {
+  return {BreakerState::open, half_open.count, half_open.level, half_open.tenant, now_ms};
+}
+
+// With a permit more. Counting them tells two of one millisecond apart, and a word from one that
+// was the same before.
+[[nodiscard]] constexpr Breaker tried(const Breaker& due, const Policy& policy,
+                                      std::uint64_t now_ms) noexcept {
+  return {BreakerState::half_open, static_cast<std::uint16_t>((due.count + 1) & kMaxCount),
+          due.level, due.tenant, now_ms + permit_time_ms(policy)};
 }
 
 // --- the permit hint ---
@@ -112,7 +125,7 @@ inline constexpr std::uint64_t kUntilMask = (std::uint64_t{1} << 38) - 1;  // 8.
 //
 //   bits 0-15    row
 //   bits 16-31   low bits of the row's incarnation
-//   bits 32-63   stamp: the low bits of the permit's `until`, which tie the hint to that permit
+//   bits 32-63   the permit's stamp, which ties the hint to that permit
 struct PermitHint {
   std::uint16_t row = 0;
   std::uint16_t row_incarnation = 0;
@@ -129,9 +142,10 @@ struct PermitHint {
   return {static_cast<std::uint16_t>(word), static_cast<std::uint16_t>(word >> 16),
           static_cast<std::uint32_t>(word >> 32)};
 }
-// What a pick carries of its permit. A permit never has the stamp of the one before it.
+// What a pick carries of its permit: its number (10 bits) and its `until` (the low 22), so that no
+// other permit has the same for an hour.
 [[nodiscard]] constexpr std::uint32_t stamp_of(const Breaker& half_open) noexcept {
-  return static_cast<std::uint32_t>(half_open.until_ms);
+  return static_cast<std::uint32_t>(half_open.until_ms) << 10 | (half_open.count & kMaxCount);
 }
 
 }  // namespace ballast::engine

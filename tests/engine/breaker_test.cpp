@@ -145,7 +145,7 @@ TEST_CASE("a limit of one opens at the first failure, none at all leaves it to t
   World none(10, {.breaker_consecutive = 0, .breaker_rate_percent = 0});
   for (int i = 0; i < 2000; ++i)
     CHECK(none.fail() == Noted::counted);
-  CHECK(none.state().consecutive == kMaxConsecutive);
+  CHECK(none.state().count == kMaxCount);
 }
 
 TEST_CASE("at the failure rate it opens, but not before there are enough requests") {
@@ -427,7 +427,7 @@ TEST_CASE("a count repairs the budget, both ways, and nobody who took before act
       change(w.all[1].breaker, seen, {BreakerState::open, 0, 1, tenant_of(kTenant), w.now + 1000}));
   give_budget(w.budget, *taken);
   CHECK(w.out() == 1);
-  CHECK(w.state(1).consecutive == 1);  // a count forgets no failure
+  CHECK(w.state(1).count == 1);  // a count forgets no failure
   // A worker that went mad.
   w.budget.store(0, std::memory_order_relaxed);
   CHECK(w.count_again());
@@ -565,9 +565,7 @@ TEST_CASE("any sequence of events does what the model says") {
           if (!due) break;
           outdate(i);
           p.is = Plain::Is::trial;
-          // The stamp says when it ends; a millisecond more tells two of one moment apart.
-          p.permit_end = unpack_breaker(r.breaker.load(std::memory_order_relaxed)).until_ms;
-          RC_ASSERT(p.permit_end - w.now - 50 <= 1);
+          p.permit_end = w.now + 50;
           held.push_back({i, *stamp, p.permit_end, true});
           break;
         }
