@@ -2,6 +2,7 @@
 // line of text. Nothing here is on a pick's path but a few comparisons.
 #include "engine/ballast.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
@@ -31,8 +32,10 @@ constexpr std::size_t kPickSize = sizeof(ballast_pick_t);
 constexpr std::size_t kPickOptionsSize = sizeof(ballast_pick_options_t);
 constexpr std::size_t kInfoSize = sizeof(ballast_info_t);
 constexpr std::size_t kResultSize = sizeof(ballast_result_t);
+// As it was before it had `sticky`.
+constexpr std::size_t kFirstPickOptionsSize = 24;
 // ABI 1, for ever: newer releases add behind the end.
-static_assert(kOptionsSize == 24 && kPickSize == 64 && kPickOptionsSize == 24 && kInfoSize == 56 &&
+static_assert(kOptionsSize == 24 && kPickSize == 64 && kPickOptionsSize == 40 && kInfoSize == 56 &&
               kResultSize == 40);
 #define BALLAST_ASSERT_AT(type, field, at) \
   static_assert(offsetof(type, field) == (at), #type "." #field " moved: the ABI has changed")
@@ -54,6 +57,8 @@ BALLAST_ASSERT_AT(ballast_pick_t, flags, 59);
 BALLAST_ASSERT_AT(ballast_pick_t, permit, 60);
 BALLAST_ASSERT_AT(ballast_pick_options_t, tried_count, 8);
 BALLAST_ASSERT_AT(ballast_pick_options_t, tried, 16);
+BALLAST_ASSERT_AT(ballast_pick_options_t, sticky, 24);
+BALLAST_ASSERT_AT(ballast_pick_options_t, sticky_length, 32);
 BALLAST_ASSERT_AT(ballast_info_t, segment, 8);
 BALLAST_ASSERT_AT(ballast_info_t, row, 16);
 BALLAST_ASSERT_AT(ballast_info_t, superseded, 20);
@@ -133,20 +138,28 @@ ballast::shm::Endpoint endpoint_of(const ballast_pick_t& pick) noexcept {
   return endpoint;
 }
 
-[[gnu::noinline, gnu::cold]] ballast_status_t pick_with_options(
-    ballast_t& self, ballast_service_t service, const void* key, std::size_t length,
-    const ballast_pick_options_t& options, ballast_pick_t& out) noexcept {
-  if (!acceptable(options) || options.tried_count > BALLAST_MAX_TRIED ||
-      (options.tried_count != 0 && options.tried == nullptr)) {
+[[gnu::noinline, gnu::cold]] ballast_status_t pick_with_options(ballast_t& self,
+                                                                ballast_service_t service,
+                                                                const void* key, std::size_t length,
+                                                                const ballast_pick_options_t& given,
+                                                                ballast_pick_t& out) noexcept {
+  if (!acceptable(given, kFirstPickOptionsSize)) return BALLAST_INVALID_ARGUMENT;
+  ballast_pick_options_t options{};
+  std::memcpy(&options, &given, std::min(given.size, kPickOptionsSize));
+  if (options.tried_count > BALLAST_MAX_TRIED ||
+      (options.tried_count != 0 && options.tried == nullptr) ||
+      (options.sticky_length != 0 && options.sticky == nullptr)) {
     return BALLAST_INVALID_ARGUMENT;
   }
   for (std::size_t i = 0; i < options.tried_count; ++i) {
     if (options.tried[i] == nullptr || options.tried[i]->size < kPickSize)
       return BALLAST_INVALID_ARGUMENT;
   }
-  if (options.tried_count == 0) return self.handle->pick(service, key, length, out);
-  return self.handle->pick_excluding(service, key, length, {options.tried, options.tried_count},
-                                     out);
+  if (options.tried_count == 0 && options.sticky_length == 0)
+    return self.handle->pick(service, key, length, out);
+  return self.handle->pick_wishing(
+      service, key, length,
+      {{options.tried, options.tried_count}, {options.sticky, options.sticky_length}}, out);
 }
 
 }  // namespace

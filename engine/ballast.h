@@ -144,15 +144,22 @@ typedef struct ballast_pick_t {
 #define BALLAST_PICK_INIT {sizeof(ballast_pick_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 1, 0, 0}
 #define BALLAST_NO_ROW UINT32_MAX
 
-/* For a retry: instances not to pick again. Excluded only in this pick; a tenant that took the slot
- * since is not meant. */
+/* What more a pick may be asked for. Fields behind `tried` may be missing in an older program's
+ * struct, whose `size` says so; they then count as zero. */
 #define BALLAST_MAX_TRIED 16
 typedef struct ballast_pick_options_t {
   size_t size;
+  /* For a retry: instances not to pick again. Excluded only in this pick; a tenant that took the
+   * slot since is not meant. */
   size_t tried_count;                 /* 0..BALLAST_MAX_TRIED */
   const ballast_pick_t* const* tried; /* earlier picks of this handle, reported or not */
+  /* What the client gave back of ballast_sticky_token(): any bytes. If it names an instance that
+   * may be picked, that is the pick, with the reason BALLAST_STICKY; else the pick falls by the
+   * key, with BALLAST_STICKY_LOST. */
+  const char* sticky;   /* NULL: none */
+  size_t sticky_length; /* 0: none */
 } ballast_pick_options_t;
-#define BALLAST_PICK_OPTIONS_INIT {sizeof(ballast_pick_options_t), 0, NULL}
+#define BALLAST_PICK_OPTIONS_INIT {sizeof(ballast_pick_options_t), 0, NULL, NULL, 0}
 
 /* What a handle is attached to, for logs and tests. */
 typedef struct ballast_info_t {

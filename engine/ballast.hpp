@@ -174,6 +174,15 @@ class Service {
   // An instance for the key.
   [[nodiscard]] Pick pick(std::string_view key) noexcept { return pick_with(key, nullptr); }
 
+  // The instance that a sticky token names if that may be used, else one for the key; the pick's
+  // reason says which. `sticky` is what a client gave back: any bytes; empty: none.
+  [[nodiscard]] Pick pick(std::string_view key, std::string_view sticky) noexcept {
+    ballast_pick_options_t options = BALLAST_PICK_OPTIONS_INIT;
+    options.sticky = sticky.data();
+    options.sticky_length = sticky.size();
+    return pick_with(key, &options);
+  }
+
   // An instance for the key that is none of those tried before (at most BALLAST_MAX_TRIED, else
   // invalid_argument).
   [[nodiscard]] Pick retry(std::string_view key,

@@ -53,6 +53,15 @@ template <class Also>
       !service.sums_rows && me.row.counters != nullptr) {
     service.arm();
   }
+  if (request.preferred.slot != shm::kNoSlot) {
+    for (std::uint32_t g = 0; g < service.group_count; ++g) {
+      Search search(service, service.groups[g], me, request, PanicMode::none, choice);
+      const Found found = search.find_preferred();
+      if (!found.is_found) continue;
+      detail::conclude(choice, search, found, service.first(), also);
+      return choice;
+    }
+  }
   const GenerationView& group = service.first();
   Search search(service, group, me, request, PanicMode::none, choice);
   const Found found = search.find();

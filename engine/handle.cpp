@@ -173,12 +173,11 @@ std::size_t Handle::resolve_excluded(const Service& service,
   return count;
 }
 
-ballast_status_t Handle::pick_excluding(ballast_service_t service, const void* key,
-                                        std::size_t length,
-                                        std::span<const ballast_pick_t* const> tried,
-                                        ballast_pick_t& out) noexcept {
+ballast_status_t Handle::pick_wishing(ballast_service_t service, const void* key,
+                                      std::size_t length, const Wishes& wishes,
+                                      ballast_pick_t& out) noexcept {
   if (service >= services_.size()) return BALLAST_INVALID_ARGUMENT;
-  return pick_slow(services_[service], key, length, tried, out);
+  return pick_slow(services_[service], key, length, wishes, out);
 }
 
 // The straight paths but that of tables, for a handle in order.
@@ -212,8 +211,7 @@ ballast_status_t Handle::pick_otherwise(Service& service, const void* key, std::
 }
 
 ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_t length,
-                                   std::span<const ballast_pick_t* const> tried,
-                                   ballast_pick_t& out) noexcept try {
+                                   const Wishes& wishes, ballast_pick_t& out) noexcept try {
   const auto fail = [&out](ballast_status_t status) {
     out.reported = 1;
     out.family = 0;  // what an unconfirmed look may have left there
@@ -228,18 +226,23 @@ ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_
     }
     std::array<Excluded, BALLAST_MAX_TRIED> excluded;  // filled only as far as it is used
     Request request;
-    request.is_retry = !tried.empty();
+    request.is_retry = !wishes.tried.empty();
     if (request.is_retry) {
-      request.excluded =
-          std::span<const Excluded>(excluded.data(), resolve_excluded(service, tried, excluded));
+      request.excluded = std::span<const Excluded>(
+          excluded.data(), resolve_excluded(service, wishes.tried, excluded));
     }
+    if (!wishes.sticky.empty()) request.preferred = find_named(service, wishes.sticky);
     if (is_keyed(view.policy.strategy)) {
       request.hash = view.first().kind == shm::LookupKind::ring
                          ? ketama_hash({static_cast<const char*>(key), length})
                          : key_hash(key, length);
     }
-    const Choice choice = choose(view, attachment_.picker(), request,
-                                 [&](std::uint32_t slot) { read_address(slot, out); });
+    Choice choice = choose(view, attachment_.picker(), request,
+                           [&](std::uint32_t slot) { read_address(slot, out); });
+    if (!wishes.sticky.empty()) {
+      choice.because =
+          choice.slot == request.preferred.slot ? Because::sticky : Because::sticky_lost;
+    }
     switch (choice.result) {
       case PickResult::ok:
         if (attachment_.counters() != nullptr) return take(choice, view.first(), out);

@@ -20,8 +20,8 @@
 #include "engine/generation_view.hpp"
 #include "engine/hash.hpp"
 #include "engine/pick.hpp"
-#include "engine/sticky.hpp"
 #include "engine/service_view.hpp"
+#include "engine/sticky_pick.hpp"
 #include "shm/crash_point.hpp"
 #include "shm/journal.hpp"
 #include "shm/result.hpp"
@@ -46,9 +46,14 @@ class Handle {
                                                                  const void* key,
                                                                  std::size_t length,
                                                                  ballast_pick_t& out) noexcept;
-  [[nodiscard, gnu::noinline, gnu::cold]] ballast_status_t pick_excluding(
-      ballast_service_t service, const void* key, std::size_t length,
-      std::span<const ballast_pick_t* const> tried, ballast_pick_t& out) noexcept;
+  // What a pick is asked for besides its key.
+  struct Wishes {
+    std::span<const ballast_pick_t* const> tried{};
+    std::string_view sticky{};  // a client's token; empty: none
+  };
+  [[nodiscard, gnu::noinline, gnu::cold]] ballast_status_t pick_wishing(
+      ballast_service_t service, const void* key, std::size_t length, const Wishes& wishes,
+      ballast_pick_t& out) noexcept;
   [[nodiscard, gnu::always_inline]] inline ballast_status_t report(
       ballast_pick_t& pick, ballast_outcome_t outcome, std::uint64_t latency_us) noexcept;
 
@@ -85,9 +90,10 @@ class Handle {
   [[gnu::noinline]] ballast_status_t pick_otherwise(Service& service, const void* key,
                                                     std::size_t length,
                                                     ballast_pick_t& out) noexcept;
-  [[gnu::noinline, gnu::cold]] ballast_status_t pick_slow(
-      Service& service, const void* key, std::size_t length,
-      std::span<const ballast_pick_t* const> tried, ballast_pick_t& out) noexcept;
+  [[gnu::noinline, gnu::cold]] ballast_status_t pick_slow(Service& service, const void* key,
+                                                          std::size_t length, const Wishes& wishes,
+                                                          ballast_pick_t& out) noexcept;
+  [[nodiscard]] Excluded find_named(const Service& service, std::string_view token) noexcept;
   [[gnu::noinline, gnu::cold]] ballast_status_t report_slow(ballast_pick_t& pick,
                                                             ballast_outcome_t outcome,
                                                             std::uint64_t latency_us) noexcept;
@@ -148,6 +154,7 @@ class Handle {
   std::size_t service_count_ = 0;
   Attachment attachment_;
   std::vector<Service> services_;
+  StickyMemory sticky_memory_;
 };
 
 // The outcomes of the C API are the counters of a row.

@@ -1,4 +1,4 @@
-// The part of Handle that makes sticky tokens. See docs/sticky.md.
+// The part of Handle that makes and honours sticky tokens. See docs/sticky.md.
 #include "engine/handle.hpp"
 #include "engine/sticky_keys.hpp"
 #include "shm/endpoint.hpp"
@@ -25,6 +25,18 @@ ballast_status_t Handle::sticky_token(ballast_service_t service, const ballast_p
                  sticky_fingerprint(keys.current, endpoint.to_words())},
                 out);
   return BALLAST_OK;
+}
+
+// Where the instance that the token names is among the members; kNoSlot if it is not.
+Excluded Handle::find_named(const Service& service, std::string_view token) noexcept {
+  const ServiceView& view = service.view;
+  const auto found = find_sticky({{view.groups.data(), view.group_count},
+                                  view.instances,
+                                  attachment_.segment_id(),
+                                  view.index},
+                                 read_sticky_keys(*view.shared), token, sticky_memory_);
+  if (!found) return {shm::kNoSlot, 0};
+  return {*found, shm::incarnation_of(shm::get(view.first().states[*found]))};
 }
 
 }  // namespace ballast::engine

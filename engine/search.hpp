@@ -57,11 +57,14 @@ class Search {
   // The very instance that the request names, if it is a member and eligible.
   [[nodiscard]] Found find_preferred() noexcept {
     Found found;
-    if (group_.kind == shm::LookupKind::none || !is_member(request_.preferred.slot)) return found;
+    const auto [slot, incarnation] = request_.preferred;
+    if (group_.kind == shm::LookupKind::none || slot >= group_.slot_count || !is_member(slot) ||
+        shm::incarnation_of(shm::get(group_.states[slot])) != incarnation) {
+      return found;
+    }
     eligibility_.ignore_shares();
     eligibility_.ignore_bound();
-    found.is_found = try_slot(request_.preferred.slot, found.candidate) &&
-                     shm::incarnation_of(found.candidate.state) == request_.preferred.incarnation;
+    found.is_found = try_slot(slot, found.candidate);
     return found;
   }
 

@@ -20,6 +20,7 @@
 #include "tests/support/child.hpp"
 #include "tests/support/published.hpp"
 #include "tests/support/skip.hpp"
+#include "tests/support/sticky_key.hpp"
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define BALLAST_QUIET_TEST_SKIPPED "sanitizers allocate and call the system for themselves"
@@ -123,14 +124,48 @@ long one(const tests::Attached& worker, const unsigned char* key, std::size_t le
                                                                                  : kReportFailed;
 }
 
-[[noreturn]] void pick_in_silence(const tests::Attached& worker) {
+// The same with sticky tokens: made of a pick and honoured, also where the slot is not what the
+// token says, and a report that brings the backend's load.
+long one_sticky(const tests::Attached& worker, const unsigned char* key, std::size_t length,
+                bool elsewhere) {
+  ballast_pick_t pick = BALLAST_PICK_INIT;
+  if (ballast_pick(worker.handle, worker.service, key, length, nullptr, &pick) != BALLAST_OK)
+    return kPickFailed;
+  ballast_pick_t named = pick;
+  if (elsewhere) named.incarnation += 1;
+  char token[BALLAST_STICKY_TEXT];
+  if (ballast_sticky_token(worker.handle, worker.service, &named, token, sizeof token) !=
+      BALLAST_OK) {
+    return kPickFailed;
+  }
+  ballast_pick_options_t options = BALLAST_PICK_OPTIONS_INIT;
+  options.sticky = token;
+  options.sticky_length = sizeof token - 1;
+  ballast_pick_t second = BALLAST_PICK_INIT;
+  if (ballast_pick(worker.handle, worker.service, nullptr, 0, &options, &second) != BALLAST_OK ||
+      second.reason != BALLAST_STICKY || second.slot != pick.slot) {
+    return kPickFailed;
+  }
+  static constexpr char kLoad[] = "TEXT cpu_utilization=0.5, rps_fractional=1e3, eps=2.5";
+  ballast_result_t result = BALLAST_RESULT_INIT;
+  result.outcome = BALLAST_OVERLOAD;
+  result.load = kLoad;
+  result.load_length = sizeof kLoad - 1;
+  if (ballast_report_full(worker.handle, &second, &result) != BALLAST_OK) return kReportFailed;
+  return ballast_report(worker.handle, &pick, BALLAST_TIMEOUT, 12) == BALLAST_OK ? kQuiet
+                                                                                 : kReportFailed;
+}
+
+using One = long (*)(const tests::Attached&, const unsigned char*, std::size_t, bool);
+
+[[noreturn]] void pick_in_silence(const tests::Attached& worker, One pick) {
   if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) ::_exit(kNoSeccomp);
   counting = true;
   for (int i = 0; i < kPicks; ++i) {
     unsigned char key[8];
     for (int b = 0; b < 8; ++b)
       key[b] = static_cast<unsigned char>(i >> (4 * b));
-    if (const long failed = one(worker, key, 4 + static_cast<std::size_t>(i) % 5, i % 4 == 0);
+    if (const long failed = pick(worker, key, 4 + static_cast<std::size_t>(i) % 5, i % 4 == 0);
         failed != kQuiet) {
       leave(failed);
     }
@@ -139,8 +174,13 @@ long one(const tests::Attached& worker, const unsigned char* key, std::size_t le
   leave(allocations != 0 ? kAllocated : locks != 0 ? kLocked : clocks != 0 ? kReadClock : kQuiet);
 }
 
-[[maybe_unused]] void check_quiet(Strategy strategy) {
-  tests::Published published(tests::settings_of({tests::service_of("web", strategy, 100)}));
+[[maybe_unused]] void check_quiet(Strategy strategy, One pick = one) {
+  const tests::StickyKeyFile key;
+  const auto settings = [&](int instances) {
+    return tests::with_sticky_keys(
+        tests::settings_of({tests::service_of("web", strategy, instances)}), key);
+  };
+  tests::Published published(settings(100));
   int ready[2];
   int go[2];
   REQUIRE(::pipe(ready) == 0);
@@ -148,16 +188,16 @@ long one(const tests::Attached& worker, const unsigned char* key, std::size_t le
   const pid_t child = ::fork();
   if (child == 0) {
     const tests::Attached worker(published.directory());
-    if (one(worker, nullptr, 0, true) != kQuiet) ::_exit(kPickFailed);
+    if (pick(worker, nullptr, 0, true) != kQuiet) ::_exit(kPickFailed);
     char byte = 'x';
     static_cast<void>(!::write(ready[1], &byte, 1));
     static_cast<void>(!::read(go[0], &byte, 1));
-    pick_in_silence(worker);
+    pick_in_silence(worker, pick);
   }
   char byte = 0;
   REQUIRE(::read(ready[0], &byte, 1) == 1);
   // What the silent child meets first: another generation, and instances that are down.
-  published.apply(tests::settings_of({tests::service_of("web", strategy, 97)}));
+  published.apply(settings(97));
   for (std::size_t i = 0; i < 97; i += 9)
     published.set_usable(0, i, false);
   static_cast<void>(!::write(go[1], "x", 1));
@@ -211,6 +251,9 @@ TEST_CASE("a million picks by a ring are quiet") {
 }
 TEST_CASE("a million picks by turns are quiet") {
   check_quiet(Strategy::round_robin);
+}
+TEST_CASE("a million sticky picks are quiet, and so are full reports") {
+  check_quiet(Strategy::maglev, one_sticky);
 }
 #else
 TEST_CASE("picks are quiet") {

@@ -35,6 +35,28 @@ void pick_and_report(ballast_t* handle, ballast_service_t service, FuzzedDataPro
   static_cast<void>(ballast_report(handle, &pick, BALLAST_SUCCESS, BALLAST_NO_LATENCY));
 }
 
+// A token of whatever was picked, its pick, and a report that brings a load.
+void be_sticky(ballast_t* handle, ballast_service_t service, FuzzedDataProvider& input) {
+  ballast_pick_t pick = BALLAST_PICK_INIT;
+  const auto key = input.ConsumeIntegral<std::uint16_t>();
+  if (ballast_pick(handle, service, &key, sizeof key, nullptr, &pick) != BALLAST_OK) return;
+  pick.slot += input.ConsumeIntegralInRange<std::uint32_t>(0, 1);
+  char token[BALLAST_STICKY_TEXT];
+  const auto made = ballast_sticky_token(handle, service, &pick, token, sizeof token);
+  require((made == BALLAST_OK) == (token[0] != '\0'), "a token beside an error");
+  ballast_pick_options_t options = BALLAST_PICK_OPTIONS_INIT;
+  options.sticky = token;
+  options.sticky_length = BALLAST_STICKY_TEXT - 1;
+  ballast_pick_t again = BALLAST_PICK_INIT;
+  if (ballast_pick(handle, service, &key, sizeof key, &options, &again) == BALLAST_OK) {
+    ballast_result_t result = BALLAST_RESULT_INIT;
+    result.load = "TEXT cpu_utilization=0.5";
+    result.load_length = 24;
+    static_cast<void>(ballast_report_full(handle, &again, &result));
+  }
+  static_cast<void>(ballast_abandon(handle, &pick));
+}
+
 void work(const std::string& directory, DamagedNamespace& files, FuzzedDataProvider& input) {
   ballast_options_t options = BALLAST_OPTIONS_INIT;
   options.directory = directory.c_str();
@@ -50,6 +72,7 @@ void work(const std::string& directory, DamagedNamespace& files, FuzzedDataProvi
   for (unsigned round = 0; round < 3; ++round) {
     for (const ballast_service_t service : services) {
       pick_and_report(handle, service, input);
+      be_sticky(handle, service, input);
       static_cast<void>(ballast_epoch(handle, service));
     }
     files.damage_at_will(input);

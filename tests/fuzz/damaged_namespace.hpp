@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "engine/checker/publisher.hpp"
+#include "engine/checker/sticky_keys.hpp"
 #include "shm/paths.hpp"
 #include "tests/support/damage.hpp"
 #include "tests/support/temp_dir.hpp"
@@ -66,6 +67,15 @@ class Originals {
   Originals() {
     auto publisher = open_publisher(dir_.path());
     if (const auto applied = publisher.apply(settings()); !applied) die(applied.error().to_text());
+    // With a sticky key, as if there were a file of it.
+    engine::StickySecret secret{};
+    for (std::size_t i = 0; i < secret.size(); ++i)
+      secret[i] = static_cast<std::uint8_t>(i);
+    const auto all = settings().services;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      checker::publish_sticky_keys(publisher.segment().workers.services[i], {secret, {}},
+                                   all[i].name);
+    }
     segment_ = publisher.segment_id();
     publisher.leave();
   }

@@ -42,19 +42,18 @@ inline checker::Settings settings_of(std::vector<checker::ServiceSettings> servi
 
 class Published {
  public:
-  explicit Published(checker::Settings settings) : settings_(std::move(settings)) {
-    auto lease = shm::Lease::acquire(dir_.path(), shm::Lease::Wait::no);
-    REQUIRE_MESSAGE(lease, lease.error().to_text());
-    auto opened = checker::Publisher::open(std::move(*lease), settings_);
-    REQUIRE_MESSAGE(opened, opened.error().to_text());
-    publisher_.emplace(std::move(*opened));
-    apply(settings_);
-  }
+  explicit Published(checker::Settings settings) : settings_(std::move(settings)) { open(); }
 
   void apply(checker::Settings settings) {
     settings_ = std::move(settings);
     const shm::Status applied = publisher_->apply(settings_);
     REQUIRE_MESSAGE(applied, applied.error().to_text());
+  }
+  // Another checker takes over, from what the last one left.
+  void restart() {
+    publisher_->leave();
+    publisher_.reset();
+    open();
   }
   void set_usable(std::size_t service, std::size_t instance, bool usable) {
     const auto& p = find(service, instance);
@@ -89,6 +88,15 @@ class Published {
   [[nodiscard]] const std::string& directory() const noexcept { return dir_.path(); }
 
  private:
+  void open() {
+    auto lease = shm::Lease::acquire(dir_.path(), shm::Lease::Wait::no);
+    REQUIRE_MESSAGE(lease, lease.error().to_text());
+    auto opened = checker::Publisher::open(std::move(*lease), settings_);
+    REQUIRE_MESSAGE(opened, opened.error().to_text());
+    publisher_.emplace(std::move(*opened));
+    apply(settings_);
+  }
+
   TempDir dir_;
   checker::Settings settings_;
   std::optional<checker::Publisher> publisher_;
