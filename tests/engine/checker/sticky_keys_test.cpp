@@ -5,9 +5,11 @@
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "engine/sticky_keys.hpp"
 #include "tests/support/temp_dir.hpp"
@@ -162,4 +164,30 @@ TEST_CASE("a checker that died while publishing keys leaves those before") {
   const auto before = engine::read_sticky_keys(*record);
   record->sticky_keys[0][0] = 4711;  // it had begun to fill the other buffer
   CHECK(engine::read_sticky_keys(*record) == before);
+}
+
+TEST_CASE("a worker never mixes the words of two pairs of keys") {
+  const auto record = std::make_unique<shm::SharedServiceRecord>();
+  const engine::StickyKeys one{{1, 1}, {1, 1}};
+  const engine::StickyKeys two{{2, 2}, {2, 2}};
+  engine::store_sticky_keys(*record, one);
+  std::atomic<bool> writing{false};
+  std::atomic<bool> done{false};
+  std::thread writer([&] {
+    for (int i = 0; !done; ++i) {
+      engine::store_sticky_keys(*record, i % 2 == 0 ? two : one);
+      writing = true;
+    }
+  });
+  while (!writing)
+    std::this_thread::yield();
+  int mixed = 0;
+  for (int i = 0; i < 2'000'000; ++i) {
+    const auto keys = engine::read_sticky_keys(*record);
+    // None at all: they never held still, which a writer without a pause can do.
+    if (keys != one && keys != two && keys != engine::StickyKeys{}) ++mixed;
+  }
+  done = true;
+  writer.join();
+  CHECK(mixed == 0);
 }
