@@ -152,8 +152,9 @@ checker::Settings ten(const StickyKeyFile& key, Strategy strategy = Strategy::ma
 
 TEST_CASE("a token leads back, with every strategy and in every process") {
   const StickyKeyFile key;
-  for (const Strategy strategy : {Strategy::maglev, Strategy::ketama, Strategy::round_robin}) {
-    CAPTURE(engine::to_text(strategy));
+  for (const Strategy strategy : {Strategy::maglev, Strategy::ketama, Strategy::round_robin,
+                                  Strategy::random, Strategy::least_connections}) {
+    CAPTURE(std::string(engine::to_text(strategy)));
     Published published(ten(key, strategy));
     const Attached a(published.directory());
     const Attached b(published.directory());
@@ -186,6 +187,30 @@ TEST_CASE("health comes first, and the token is good again afterwards") {
     set_admin(published, client.slot, shm::Admin::ready);
     check_honoured(a, client);
   }
+  check_honoured(a, client);
+}
+
+TEST_CASE("limits hold for sticky clients too") {
+  const StickyKeyFile key;
+  auto settings = ten(key);
+  settings.services[0].policy.max_in_flight = 2;
+  Published published(settings);
+  const Attached a(published.directory());
+  const Client client = first_request(a, "user");
+  ballast_pick_options_t options = BALLAST_PICK_OPTIONS_INIT;
+  options.sticky = client.token.data();
+  options.sticky_length = client.token.size();
+  ballast_pick_t held[2] = {BALLAST_PICK_INIT, BALLAST_PICK_INIT};
+  for (ballast_pick_t& pick : held) {
+    REQUIRE(a.pick("k", pick, &options) == BALLAST_OK);
+    CHECK(pick.slot == client.slot);
+  }
+  const Visit third = pick_with(a, "user", client.token);
+  CHECK(third.status == BALLAST_OK);
+  CHECK(third.reason() == BALLAST_STICKY_LOST);
+  CHECK(third.pick.slot != client.slot);
+  for (ballast_pick_t& pick : held)
+    CHECK(ballast_abandon(a.handle, &pick) == BALLAST_OK);
   check_honoured(a, client);
 }
 
