@@ -3,6 +3,7 @@
 // the shadow into office and through reloads, and so do its connections.
 #include "engine/checker/checker.hpp"
 
+#include <cmath>
 #include <map>
 #include <optional>
 #include <set>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/checker/instance_use.hpp"
 #include "engine/checker/known_health.hpp"
 #include "engine/checker/publisher.hpp"
 
@@ -27,11 +29,6 @@ struct Target {
   std::uint16_t slot = 0;
   std::uint32_t incarnation = 0;
 };
-
-// Whether an instance of unknown health is used.
-bool trusted(const CheckSettings& check) {
-  return check.kind == CheckKind::none || check.first_check == FirstCheck::up;
-}
 
 std::size_t count_instances(const Settings& settings) {
   std::size_t count = 0;
@@ -192,13 +189,13 @@ class Checker::Impl {
   std::vector<InstanceId> trust_before_checking(const Settings& settings) {
     std::vector<InstanceId> trusted_now;
     for (const ServiceSettings& service : settings.services) {
-      if (trusted(service.check)) continue;
+      if (is_trusted(service.check)) continue;
       for (const InstanceSettings& instance : service.instances) {
         const auto found = ids_.find({service.name, instance.endpoint.to_words()});
         if (found == ids_.end()) continue;
         const InstanceId id = found->second;
         const Target& target = targets_.at(id);
-        if (target.health != Health::unknown || !trusted(target.check)) continue;
+        if (target.health != Health::unknown || !is_trusted(target.check)) continue;
         assume(id, Health::up);
         trusted_now.push_back(id);
       }
@@ -261,6 +258,8 @@ class Checker::Impl {
            {{"rows", std::to_string(report.reaped_rows)},
             {"abandoned", std::to_string(report.abandoned)}});
     }
+    for (const Notice& notice : report.notices)
+      tell_notice(notice);
     if (report.drained_previous) tell(Level::info, "segment_drained", {});
     if (report.directory_gone || report.handover_requested) {
       const bool gone = report.directory_gone;
@@ -276,6 +275,37 @@ class Checker::Impl {
     if (!publisher_ || !load_timer_) return;
     const auto next = publisher_->look_at_loads();
     loop_.timers().arm(*load_timer_, std::chrono::steady_clock::now() + next);
+  }
+
+  void tell_notice(const Notice& notice) {
+    const ServiceSettings& service = publisher_->settings().services[notice.service];
+    std::vector<std::pair<std::string, std::string>> fields{{"service", service.name}};
+    const auto add = [&](const char* name, std::string value) {
+      fields.emplace_back(name, std::move(value));
+    };
+    switch (notice.kind) {
+      case Notice::Kind::ejected:
+        add("instance", service.instances[notice.instance].text);
+        add("reason", to_text(notice.verdict.reason));
+        add("value", std::to_string(std::llround(notice.verdict.value)));
+        add("limit", std::to_string(std::llround(notice.verdict.limit)));
+        add("for_ms", std::to_string(notice.for_ms));
+        add("times", std::to_string(notice.times));
+        tell(Level::warning, "instance_ejected", std::move(fields));
+        break;
+      case Notice::Kind::taken_back:
+        add("instance", service.instances[notice.instance].text);
+        add("because", notice.by_checks ? "checks_passed" : "time");
+        tell(Level::info, "instance_taken_back", std::move(fields));
+        break;
+      case Notice::Kind::panic_began:
+        add("mode", notice.mode == engine::PanicMode::fail ? "fail" : "all");
+        tell(Level::error, "panic_began", std::move(fields));
+        break;
+      case Notice::Kind::panic_ended:
+        tell(Level::info, "panic_ended", std::move(fields));
+        break;
+    }
   }
 
   void stop_ticking() noexcept {

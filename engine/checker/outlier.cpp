@@ -144,12 +144,6 @@ const char* to_text(OutlierReason reason) noexcept {
   return "unknown";
 }
 
-std::size_t ejection_cap(std::uint32_t percent, std::size_t instances) noexcept {
-  if (percent == 0 || instances < 2) return 0;
-  const std::size_t part = std::min<std::size_t>(percent, 100) * instances / 100;
-  return std::min(std::max<std::size_t>(1, part), instances - 1);
-}
-
 std::vector<OutlierVerdict> find_outliers(const OutlierSettings& settings,
                                           std::span<const OutlierSample> samples,
                                           std::size_t places) {
@@ -202,13 +196,10 @@ void Ejection::on_check(bool passed) noexcept {
   passes_ = passed && active() ? passes_ + 1 : 0;
 }
 
-Ejection::End Ejection::end_if_due(std::uint32_t rise, std::uint64_t now_ms) noexcept {
+Ejection::End Ejection::due(std::uint32_t rise, std::uint64_t now_ms) const noexcept {
   if (!active()) return End::not_yet;
-  const bool by_checks = passes_ >= std::uint64_t{std::max<std::uint32_t>(1, rise)} * times_;
-  const bool by_time = now_ms >= until_ms_;
-  if (!by_checks && !by_time) return End::not_yet;
-  end(now_ms);
-  return by_checks ? End::by_checks : End::by_time;
+  if (passes_ >= std::uint64_t{std::max<std::uint32_t>(1, rise)} * times_) return End::by_checks;
+  return now_ms >= until_ms_ ? End::by_time : End::not_yet;
 }
 
 void Ejection::end(std::uint64_t now_ms) noexcept {

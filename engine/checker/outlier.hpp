@@ -61,11 +61,6 @@ struct OutlierVerdict {
   double limit = 0;
 };
 
-// How many of `instances` may be ejected at once, open breakers included:
-// min(max(1, floor(percent * n / 100)), n - 1), so one of two or three may go, and never all.
-// 0 percent: none.
-[[nodiscard]] std::size_t ejection_cap(std::uint32_t percent, std::size_t instances) noexcept;
-
 // Whom to eject now, the worst first: at most `places` (what the budget has left), and never the
 // last candidate.
 [[nodiscard]] std::vector<OutlierVerdict> find_outliers(const OutlierSettings& settings,
@@ -94,10 +89,9 @@ class Ejection {
   // A check of the instance finished. Once `rise` x times() passed in a row, the ejection is over.
   void on_check(bool passed) noexcept;
 
-  // To be asked now and then; ends the ejection if it is over.
-  [[nodiscard]] End end_if_due(std::uint32_t rise, std::uint64_t now_ms) noexcept;
+  // To be asked now and then: whether it is over, and why. The caller then calls end().
+  [[nodiscard]] End due(std::uint32_t rise, std::uint64_t now_ms) const noexcept;
 
-  // Ends it whatever the time: the instance left, is down, or outlier detection was switched off.
   void end(std::uint64_t now_ms) noexcept;
 
   // Forgets one ejection for each `settings.ejection` that the instance has stayed in use. To be

@@ -10,6 +10,7 @@
 
 #include "engine/checker/arena.hpp"
 #include "engine/checker/groups.hpp"
+#include "engine/checker/instance_use.hpp"
 #include "engine/hash.hpp"
 #include "engine/ketama.hpp"
 #include "engine/placement.hpp"
@@ -118,19 +119,6 @@ std::uint64_t roomy(std::uint64_t bytes) {
 
 }  // namespace
 
-std::uint64_t state_word(std::uint32_t incarnation, std::uint32_t weight, shm::Health health,
-                         shm::Reason reason, const CheckSettings& check) {
-  const bool trusted = check.kind == CheckKind::none || check.first_check == FirstCheck::up;
-  shm::State state;
-  state.incarnation = incarnation;
-  state.weight = static_cast<std::uint16_t>(weight * shm::kWeightUnit);
-  state.health = health;
-  state.reason = reason;
-  state.usable = health == shm::Health::up || (health == shm::Health::unknown && trusted);
-  state.plain = state.usable;
-  return shm::pack(state);
-}
-
 shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& settings) {
   Inventory inventory = take_inventory(table);
   FreeSpace space(table);
@@ -159,7 +147,9 @@ shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& setti
                    : inventory.instances.find(EndpointKey{p.record, instance.endpoint.to_words()});
       if (known != inventory.instances.end()) {
         i.slot = known->second;
-        i.incarnation = identity_of(table.instances[i.slot].identity).incarnation;
+        const Identity identity = identity_of(table.instances[i.slot].identity);
+        i.incarnation = identity.incarnation;
+        i.returns = identity.phase == Phase::cooling;
       } else {
         if (next_slot == inventory.free_slots.end()) {
           return full("instances", table.instances.size());
@@ -210,6 +200,17 @@ shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& setti
 
 namespace {
 
+// What the checker has learnt of a slot's former tenant, or of this one before it left.
+void forget_load(const shm::TableWriter& table, std::uint16_t slot) {
+  shm::LoadRecord& details = table.load_details[slot];
+  for (shm::Word64* word :
+       {&details.latency_us, &details.qps_milli, &details.utilisation_ppm, &details.multiplier_ppm,
+        &details.weight_reason, &details.ejections, &details.ejected_until_ns,
+        &details.ramp_since_ns, &table.loads[slot]}) {
+    word->store(0, kRelaxed);
+  }
+}
+
 void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, const ServicePlan& p,
            const InstancePlan& i, const ServiceSettings& service,
            const InstanceSettings& instance) {
@@ -239,16 +240,27 @@ void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, con
     baseline.values[shm::kStarted] = baseline.finished();
     shm::store_record(table.carried[i.slot], baseline);
   }
+  shm::State state = shm::unpack(table.states[i.slot].load(kRelaxed));
+  const auto whole = static_cast<std::uint16_t>(instance.weight * shm::kWeightUnit);
+  // Nobody checked it while its slot cooled, which requests in flight can make long.
+  if (i.is_new || i.returns) {
+    state = shm::State{};
+    state.incarnation = i.incarnation;
+    state.reason = shm::Reason::not_checked;
+    state.weight = whole;
+    forget_load(table, i.slot);
+  } else if (const std::uint64_t before = record.weight.load(kRelaxed); before != instance.weight) {
+    // The same part of another weight.
+    state.weight = before == 0
+                       ? whole
+                       : static_cast<std::uint16_t>(std::min<std::uint64_t>(
+                             state.weight * std::uint64_t{instance.weight} / before, whole));
+  }
+  derive_use(state, instance.weight, is_trusted(service.check));
   record.weight.store(instance.weight, kRelaxed);
   record.tier.store(instance.tier, kRelaxed);
   record.zone.store(instance.zone.empty() ? 0 : engine::key_hash(instance.zone), kRelaxed);
-  const shm::State was = shm::unpack(table.states[i.slot].load(kRelaxed));
-  // Nobody checked it while its slot cooled, which requests in flight can make long.
-  const bool forgotten = i.is_new || identity_of(record.identity).phase == Phase::cooling;
-  const shm::Health health = forgotten ? shm::Health::unknown : was.health;
-  const shm::Reason reason = forgotten ? shm::Reason::not_checked : was.reason;
-  const std::uint64_t word =
-      state_word(i.incarnation, instance.weight, health, reason, service.check);
+  const std::uint64_t word = shm::pack(state);
   if (table.states[i.slot].load(kRelaxed) != word) shm::put(table.states[i.slot], word);
   BALLAST_POINT("apply.instance_written");
   // [mm:publish-and-pick] the identity comes last: tools that see it see a whole record.

@@ -19,6 +19,7 @@ struct InstancePlan {
   std::uint16_t slot = 0;
   std::uint32_t incarnation = 0;
   bool is_new = false;  // else it stays, or comes back while its slot still cools
+  bool returns = false;
 };
 
 struct ServicePlan {
@@ -46,10 +47,5 @@ struct Plan {
 // at any point and made again.
 void carry_out(const Plan& plan, const Settings& settings, const StickySecrets& sticky,
                const shm::TableWriter& table, const shm::WorkersWriter& workers);
-
-// The state word of an instance by its health and its service's policy.
-[[nodiscard]] std::uint64_t state_word(std::uint32_t incarnation, std::uint32_t weight,
-                                       shm::Health health, shm::Reason reason,
-                                       const CheckSettings& check);
 
 }  // namespace ballast::checker

@@ -13,6 +13,7 @@
 #include "engine/checker/growth.hpp"
 #include "engine/checker/load_watch.hpp"
 #include "engine/checker/plan.hpp"
+#include "engine/checker/steering.hpp"
 #include "engine/checker/token_counter.hpp"
 #include "shm/crash_point.hpp"
 #include "shm/generation.hpp"
@@ -90,14 +91,25 @@ struct Publisher::State {
   std::uint64_t ticks = 0;
   LoadWatch loads;
   TokenCounter tokens;
+  Steering steering;
 
-  shm::Status grow(const Settings& wanted, const StickySecrets& sticky);
-  void remember(const Settings& wanted, const Plan& plan);
+  shm::Status grow(const Settings& wanted, const StickySecrets& sticky, std::uint64_t now_ms);
+  void remember(const Settings& wanted, const Plan& plan, std::uint64_t now_ms);
   void follow_loads(const Plan& plan);
+  // Nothing is known any more of the load of whoever came (back) into use.
+  void forget_loads() {
+    for (const std::uint16_t arrived : steering.take_arrivals())
+      loads.forget(arrived);
+  }
   void start_draining(std::uint64_t id);
   std::uint64_t free_cooled_slots();
   [[nodiscard]] PublishedInstance* find(std::uint16_t slot, std::uint32_t incarnation);
 };
+
+std::uint64_t steady_ms() noexcept {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<Milliseconds>(now).count());
+}
 
 Publisher::Publisher(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
 Publisher::Publisher(Publisher&&) noexcept = default;
@@ -143,7 +155,8 @@ shm::Result<Publisher> Publisher::open(shm::Lease lease, const Settings& setting
                                              std::move(lost_workers),
                                              0,
                                              LoadWatch(),
-                                             {}});
+                                             {},
+                                             Steering(shm::realtime_ns())});
   sign(state->segment, state->lease);
   BALLAST_POINT("takeover.signed");
   const std::uint64_t previous = state->segment.table.header->previous_segment.load(kRelaxed);
@@ -173,7 +186,7 @@ void Publisher::State::start_draining(std::uint64_t id) {
   }
 }
 
-shm::Status Publisher::apply(const Settings& settings) {
+shm::Status Publisher::apply(const Settings& settings, std::uint64_t now_ms) {
   State& s = *state_;
   // Growing would put files into a directory that is another checker's by now.
   if (!s.lease.still_in_place()) {
@@ -193,16 +206,17 @@ shm::Status Publisher::apply(const Settings& settings) {
   auto plan = make_plan(s.segment.table, settings);
   if (!plan && plan.error().kind != shm::ErrorKind::full) return plan.error();
   const bool rows_fit = settings.max_workers <= s.segment.workers.directory.size();
-  if (!plan || !rows_fit || !s.lock) return s.grow(settings, *sticky);
+  if (!plan || !rows_fit || !s.lock) return s.grow(settings, *sticky, now_ms);
   carry_out(*plan, settings, *sticky, s.segment.table, s.segment.workers);
   // Only now is a first segment named: workers that still pick from the files of a directory that
   // was removed would find no service in an empty one.
   if (s.lease.active_segment() != s.segment.id) s.lease.set_active_segment(s.segment.id);
-  s.remember(settings, *plan);
+  s.remember(settings, *plan, now_ms);
   return shm::Done{};
 }
 
-shm::Status Publisher::State::grow(const Settings& wanted, const StickySecrets& sticky) {
+shm::Status Publisher::State::grow(const Settings& wanted, const StickySecrets& sticky,
+                                   std::uint64_t now_ms) {
   const std::string directory = lease.directory();
   // No segment can hold more, so none is made to find that out.
   std::size_t wanted_instances = 0;
@@ -262,11 +276,11 @@ shm::Status Publisher::State::grow(const Settings& wanted, const StickySecrets& 
   }
   segment = std::move(*created);
   lock = std::move(*fresh_lock);
-  remember(wanted, *plan);
+  remember(wanted, *plan, now_ms);
   return shm::Done{};
 }
 
-void Publisher::State::remember(const Settings& wanted, const Plan& plan) {
+void Publisher::State::remember(const Settings& wanted, const Plan& plan, std::uint64_t now_ms) {
   settings = wanted;
   instances.clear();
   by_slot.clear();
@@ -275,10 +289,12 @@ void Publisher::State::remember(const Settings& wanted, const Plan& plan) {
       const InstancePlan& p = plan.services[s].instances[i];
       const shm::State state = shm::unpack(segment.table.states[p.slot].load(kRelaxed));
       by_slot.emplace(p.slot, instances.size());
-      instances.push_back({p.slot, p.incarnation, s, i, state.health});
+      instances.push_back({p.slot, p.incarnation, s, i, p.is_new || p.returns, state.health});
     }
   }
   follow_loads(plan);
+  steering.follow(segment, settings, instances, now_ms);
+  forget_loads();
 }
 
 void Publisher::State::follow_loads(const Plan& plan) {
@@ -303,23 +319,21 @@ PublishedInstance* Publisher::State::find(std::uint16_t slot, std::uint32_t inca
   return instance.incarnation == incarnation ? &instance : nullptr;
 }
 
+const Settings& Publisher::settings() const noexcept {
+  return state_->settings;
+}
+
 const std::vector<PublishedInstance>& Publisher::instances() const noexcept {
   return state_->instances;
 }
 
 bool Publisher::set_health(std::uint16_t slot, std::uint32_t incarnation, shm::Health health,
-                           shm::Reason reason) {
+                           shm::Reason reason, std::uint64_t now_ms) {
   State& s = *state_;
   PublishedInstance* instance = s.find(slot, incarnation);
   if (instance == nullptr) return false;
-  const ServiceSettings& service = s.settings.services[instance->service];
-  const std::uint64_t word = state_word(incarnation, service.instances[instance->instance].weight,
-                                        health, reason, service.check);
-  shm::Word64& state = s.segment.table.states[slot];
-  const std::uint64_t was = state.load(kRelaxed);
-  if (was == word) return false;
-  shm::put(state, word);
-  BALLAST_POINT("health.stored");
+  if (!s.steering.set_health(s.segment, slot, health, reason, now_ms)) return false;
+  s.forget_loads();
   if (instance->health != health) {
     shm::InstanceRecord& record = s.segment.table.instances[slot];
     record.changed_ns.store(shm::realtime_ns(), kRelaxed);
@@ -336,6 +350,7 @@ void Publisher::record_check(std::uint16_t slot, std::uint32_t incarnation, bool
   record.checked_ns.store(shm::realtime_ns(), kRelaxed);
   record.check_us.store(latency_us, kRelaxed);
   record.checks.store(record.checks.load(kRelaxed) + 1, kRelaxed);
+  state_->steering.on_check(slot, passed);
   if (!passed) record.check_failures.store(record.check_failures.load(kRelaxed) + 1, kRelaxed);
 }
 
@@ -358,7 +373,7 @@ std::uint64_t Publisher::State::free_cooled_slots() {
   return freed;
 }
 
-TickReport Publisher::tick() {
+TickReport Publisher::tick(std::uint64_t now_ms) {
   State& s = *state_;
   TickReport report;
   shm::FileHeader& header = *s.segment.table.header;
@@ -395,6 +410,9 @@ TickReport Publisher::tick() {
       s.tokens.count(s.segment, s.previous ? &s.previous->segment : nullptr).changed;
   report.handover_requested = s.lease.handover_requested();
   ++s.ticks;
+  s.steering.tick(s.segment, now_ms);
+  s.forget_loads();
+  report.notices = s.steering.take_notices();
   if (slow) {
     report.freed_slots = s.free_cooled_slots();
     report.directory_gone = !s.lease.still_in_place();

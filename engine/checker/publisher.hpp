@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "engine/checker/load_board.hpp"
+#include "engine/checker/notice.hpp"
+#include "engine/checker/published_instance.hpp"
 #include "engine/checker/settings.hpp"
 #include "shm/lease.hpp"
 #include "shm/result.hpp"
@@ -22,15 +24,6 @@
 #include "shm/state_word.hpp"
 
 namespace ballast::checker {
-
-// An instance as it lies in the table, for whoever probes it.
-struct PublishedInstance {
-  std::uint16_t slot = 0;
-  std::uint32_t incarnation = 0;
-  std::size_t service = 0;                    // index into the settings last applied
-  std::size_t instance = 0;                   // index into that service's instances
-  shm::Health health = shm::Health::unknown;  // adopted, or `unknown` for a new one
-};
 
 struct TickReport {
   std::uint64_t reaped_rows = 0;
@@ -40,11 +33,15 @@ struct TickReport {
   bool drained_previous = false;       // the segment before the last growth is gone now
   bool handover_requested = false;     // a successor is ready: leave
   bool directory_gone = false;         // the locator was removed or replaced: stop
+  std::vector<Notice> notices;         // what steering decided since the last tick
 };
 
 // How long a slot stays unused after its instance left, at least. Correctness does not need it (the
 // generation check does that); it keeps late reports and human readers from meeting a new tenant.
 inline constexpr std::uint64_t kCoolDownNs = 10'000'000'000U;
+
+// CLOCK_MONOTONIC in milliseconds, by which steering decides; tests pass times of their own.
+[[nodiscard]] std::uint64_t steady_ms() noexcept;
 
 class Publisher {
  public:
@@ -61,23 +58,24 @@ class Publisher {
   // Makes the table say what the settings say. Instances that stay keep slot, counts and state; a
   // service is republished only if its members, weights or strategy changed. Grows if it must. On
   // error (`full`, disk) the table is as it was before.
-  shm::Status apply(const Settings& settings);
+  shm::Status apply(const Settings& settings, std::uint64_t now_ms = steady_ms());
 
-  // All instances of the settings last applied.
+  // The settings last applied, and all their instances.
+  [[nodiscard]] const Settings& settings() const noexcept;
   [[nodiscard]] const std::vector<PublishedInstance>& instances() const noexcept;
 
   // One store, seen by every worker at once. False if the slot has another tenant by now or none,
   // or if it already said so.
   bool set_health(std::uint16_t slot, std::uint32_t incarnation, shm::Health health,
-                  shm::Reason reason);
+                  shm::Reason reason, std::uint64_t now_ms = steady_ms());
 
   // Counts a finished check for tools to show.
   void record_check(std::uint16_t slot, std::uint32_t incarnation, bool passed,
                     std::uint32_t latency_us);
 
   // To be called about ten times a second: heartbeat, rows of the dead, slots that cooled down, the
-  // segment before the last growth.
-  TickReport tick();
+  // segment before the last growth, and what steering does.
+  TickReport tick(std::uint64_t now_ms = steady_ms());
 
   // One look at what workers do, published for picks to compare. Returns when to look next, which
   // `apply` may make sooner: after it, look at once.

@@ -62,26 +62,6 @@ double as_target(double part_of_best) {
 
 }  // namespace
 
-const char* to_text(WeightReason reason) noexcept {
-  switch (reason) {
-    case WeightReason::configured:
-      return "configured";
-    case WeightReason::reported:
-      return "reported";
-    case WeightReason::observed:
-      return "observed";
-    case WeightReason::blackout:
-      return "blackout";
-    case WeightReason::no_report:
-      return "no_report";
-    case WeightReason::expired:
-      return "expired";
-    case WeightReason::not_in_use:
-      return "not_in_use";
-  }
-  return "unknown";
-}
-
 void update_weights(const ControllerSettings& settings, Milliseconds elapsed,
                     std::span<const ControlInput> inputs, std::span<Controlled> instances) {
   const std::size_t n = std::min(inputs.size(), instances.size());

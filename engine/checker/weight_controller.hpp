@@ -18,21 +18,11 @@
 #include <span>
 
 #include "engine/checker/settings.hpp"
+#include "engine/weight_reason.hpp"
 
 namespace ballast::checker {
 
-// Why a weight is what it is. The numbers are stored in the table.
-enum class WeightReason : std::uint8_t {
-  configured = 0,  // no controller, or nothing is known of anybody
-  reported = 1,    // by the load that backends report
-  observed = 2,    // by latency and errors that workers saw
-  blackout = 3,    // in use too short a time to be judged: the median of the others
-  no_report = 4,   // does not report while most do: the median of the others
-  expired = 5,     // nothing was heard of it for too long: on its way back to its whole weight
-  not_in_use = 6,  // down, ejected or out of service
-};
-inline constexpr unsigned kWeightReasonCount = 7;
-[[nodiscard]] const char* to_text(WeightReason reason) noexcept;
+using engine::WeightReason;
 
 // A target this near to the best counts as the best: instances that differ by chance keep their
 // whole weight. Between the two the target grows from itself to 1 without a jump.

@@ -57,6 +57,15 @@ Json instance_json(const InstanceView& i) {
           {"weight", effective_weight(i)},
           {"configured_weight", i.configured_weight},
           {"tier", i.tier},
+          {"multiplier", i.multiplier},
+          {"weight_reason", engine::to_text(i.weight_reason)},
+          {"ramp_since_ns", i.ramp_since_ns},
+          {"ejected", i.state.ejected},
+          {"ejections", i.ejections},
+          {"ejected_until_ns", i.ejected_until_ns},
+          {"latency_us", i.latency_us},
+          {"qps", i.qps},
+          {"utilisation", i.utilisation},
           {"in_flight", in_flight_of(i.counters)},
           {"counters", counters_json(i.counters)},
           {"checks", i.checks},
@@ -106,6 +115,7 @@ Json service_json(const ServiceView& s) {
           {"lookup", lookup_name(s.lookup)},
           {"lookup_count", s.lookup_count},
           {"changed_ns", s.changed_ns},
+          {"out", s.out},
           {"instances", std::move(instances)}};
 }
 

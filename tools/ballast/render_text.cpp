@@ -2,6 +2,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
 #include <optional>
 
@@ -114,6 +115,7 @@ std::string head_text(const Snapshot& s) {
 std::string state_text(const InstanceView& instance) {
   if (instance.phase == shm::Phase::cooling) return "gone";
   if (instance.state.admin != shm::Admin::ready) return shm::to_text(instance.state.admin);
+  if (instance.state.ejected && instance.state.health != shm::Health::down) return "ejected";
   std::string text = shm::to_text(instance.state.health);
   if (instance.state.usable != (instance.state.health == shm::Health::up)) {
     text += instance.state.usable ? " (used)" : " (not used)";
@@ -131,7 +133,37 @@ const char* state_colour(const InstanceView& instance) {
 std::string weight_text(const InstanceView& instance) {
   const std::uint64_t whole = instance.configured_weight * shm::kWeightUnit;
   if (instance.state.weight == whole) return fmt::format("{}", instance.configured_weight);
-  return fmt::format("{:.3g}/{}", effective_weight(instance), instance.configured_weight);
+  std::string part = fmt::format("{:.2f}", effective_weight(instance));
+  part.erase(part.find_last_not_of('0') + 1);
+  if (part.ends_with('.')) part.pop_back();
+  return part + "/" + std::to_string(instance.configured_weight);
+}
+
+// Why an instance gets less than its weight, most telling first; "-" if it does not.
+std::string why_text(const InstanceView& instance, std::uint64_t now) {
+  if (instance.phase == shm::Phase::cooling) return "-";
+  if (instance.state.ejected) {
+    const std::string times =
+        instance.ejections > 1 ? fmt::format(", {} times", instance.ejections) : "";
+    return fmt::format(
+        "ejected, {} left{}",
+        instance.ejected_until_ns > now ? age_text(now, instance.ejected_until_ns) : "0 s", times);
+  }
+  std::string out;
+  if (instance.ramp_since_ns != 0) {
+    out = fmt::format("slow start for {}", age_text(instance.ramp_since_ns, now));
+  }
+  if (instance.multiplier < 1) {
+    if (!out.empty()) out += ", ";
+    out += fmt::format("{:.0f} % {}", 100 * instance.multiplier,
+                       engine::to_text(instance.weight_reason));
+    if (instance.weight_reason == engine::WeightReason::observed) {
+      out += fmt::format(" {:.1f} ms", static_cast<double>(instance.latency_us) / 1000);
+    } else if (instance.weight_reason == engine::WeightReason::reported) {
+      out += fmt::format(" {:.0f} % busy", 100 * instance.utilisation);
+    }
+  }
+  return out.empty() ? "-" : out;
 }
 
 std::string service_text(const ServiceView& service, std::uint64_t now, Colours colours) {
@@ -145,38 +177,51 @@ std::string service_text(const ServiceView& service, std::uint64_t now, Colours 
   }
   const std::string name = harmless(service.name);
   std::string out = "\nservice " + (colour ? kBold + name + "\x1b[0m" : name);
-  out += fmt::format(": {}, epoch {}, {}, {} usable, published {} ago\n", strategy_text(service),
+  out += fmt::format(": {}, epoch {}, {}, {} usable{}, published {} ago\n", strategy_text(service),
                      service.epoch, plural(live, "instance"), usable,
+                     service.out != 0 ? fmt::format(", {} ejected", service.out) : "",
                      age_text(service.changed_ns, now));
   out += policy_text(service);
   if (service.instances.empty()) return out;
-  TextTable table({{"INSTANCE"},
-                   {"STATE"},
-                   {"REASON"},
-                   {"WEIGHT", true},
-                   {"IN FLIGHT", true},
-                   {"STARTED", true},
-                   {"FAILED", true},
-                   {"CHECKS", true},
-                   {"BAD", true},
-                   {"TOOK", true},
-                   {"CHECKED", true},
-                   {"CHANGED", true},
-                   {"SLOT", true}});
+  std::vector<std::string> whys;
+  bool any_why = false;
   for (const auto& instance : service.instances) {
-    table.add({instance.address,
-               {state_text(instance), colour ? state_colour(instance) : nullptr},
-               shm::to_text(instance.state.reason),
-               weight_text(instance),
-               fmt::format("{}", in_flight_of(instance.counters)),
-               fmt::format("{}", instance.counters[shm::kStarted]),
-               fmt::format("{}", failures_of(instance.counters)),
-               fmt::format("{}", instance.checks),
-               fmt::format("{}", instance.check_failures),
-               instance.checks == 0 ? std::string("-") : fmt::format("{} us", instance.check_us),
-               age_text(instance.checked_ns, now),
-               age_text(instance.changed_ns, now),
-               fmt::format("{}", instance.slot)});
+    whys.push_back(why_text(instance, now));
+    any_why = any_why || whys.back() != "-";
+  }
+  std::vector<TextTable::Column> columns({{"INSTANCE"},
+                                          {"STATE"},
+                                          {"REASON"},
+                                          {"WEIGHT", true},
+                                          {"IN FLIGHT", true},
+                                          {"STARTED", true},
+                                          {"FAILED", true},
+                                          {"CHECKS", true},
+                                          {"BAD", true},
+                                          {"TOOK", true},
+                                          {"CHECKED", true},
+                                          {"CHANGED", true},
+                                          {"SLOT", true}});
+  if (any_why) columns.push_back({"WHY"});
+  TextTable table(std::move(columns));
+  for (std::size_t i = 0; i < service.instances.size(); ++i) {
+    const InstanceView& instance = service.instances[i];
+    std::vector<TextTable::Cell> cells(
+        {instance.address,
+         {state_text(instance), colour ? state_colour(instance) : nullptr},
+         shm::to_text(instance.state.reason),
+         weight_text(instance),
+         fmt::format("{}", in_flight_of(instance.counters)),
+         fmt::format("{}", instance.counters[shm::kStarted]),
+         fmt::format("{}", failures_of(instance.counters)),
+         fmt::format("{}", instance.checks),
+         fmt::format("{}", instance.check_failures),
+         instance.checks == 0 ? std::string("-") : fmt::format("{} us", instance.check_us),
+         age_text(instance.checked_ns, now),
+         age_text(instance.changed_ns, now),
+         fmt::format("{}", instance.slot)});
+    if (any_why) cells.emplace_back(whys[i]);
+    table.add(std::move(cells));
   }
   return out + table.render(2);
 }

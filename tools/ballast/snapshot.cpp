@@ -6,6 +6,7 @@
 #include <cstring>
 #include <optional>
 
+#include "engine/ejection_budget.hpp"
 #include "engine/generation_view.hpp"
 #include "engine/group_word.hpp"
 #include "engine/service_name.hpp"
@@ -49,6 +50,16 @@ InstanceView read_instance(const shm::Table& table, std::uint64_t slot, shm::Pha
   view.state = shm::unpack(shm::get(table.states[slot]));
   view.configured_weight = relaxed(record.weight);
   view.tier = relaxed(record.tier);
+  const shm::LoadRecord& load = table.load_details[slot];
+  view.weight_reason = engine::weight_reason_of(relaxed(load.weight_reason));
+  const std::uint64_t ppm = relaxed(load.multiplier_ppm);
+  view.multiplier = ppm == 0 ? 1 : static_cast<double>(ppm) / 1e6;
+  view.latency_us = relaxed(load.latency_us);
+  view.qps = static_cast<double>(relaxed(load.qps_milli)) / 1e3;
+  view.utilisation = static_cast<double>(relaxed(load.utilisation_ppm)) / 1e6;
+  view.ejections = relaxed(load.ejections);
+  view.ejected_until_ns = relaxed(load.ejected_until_ns);
+  view.ramp_since_ns = relaxed(load.ramp_since_ns);
   view.admitted_ns = relaxed(record.admitted_ns);
   view.changed_ns = relaxed(record.changed_ns);
   view.checked_ns = relaxed(record.checked_ns);
@@ -219,6 +230,7 @@ void read_table(const shm::Table& table, Snapshot& snapshot) {
     if (shm::unpack_identity(shm::get(record.identity)).phase != shm::Phase::live) continue;
     place[i] = snapshot.services.size();
     snapshot.services.push_back(read_service(table, record, snapshot));
+    snapshot.services.back().record = i;
   }
   for (std::uint64_t slot = 0; slot < table.instances.size(); ++slot) {
     const shm::InstanceRecord& record = table.instances[slot];
@@ -244,6 +256,10 @@ void read_workers(const shm::Table& table, const shm::Workers& workers, const sh
   snapshot.row_capacity = workers.directory.size();
   std::vector<InstanceView*> by_slot(table.instances.size(), nullptr);
   for (ServiceView& service : snapshot.services) {
+    if (service.record < workers.services.size()) {
+      service.out =
+          engine::unpack_budget(relaxed(workers.services[service.record].open_breakers)).count;
+    }
     for (InstanceView& instance : service.instances)
       by_slot[instance.slot] = &instance;
   }

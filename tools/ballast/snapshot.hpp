@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/policy.hpp"
+#include "engine/weight_reason.hpp"
 #include "shm/layout.hpp"
 #include "shm/result.hpp"
 #include "shm/rows.hpp"
@@ -36,8 +37,17 @@ struct InstanceView {
   shm::State state;
   std::uint64_t configured_weight = 0;
   std::uint64_t tier = 0;
+  // What the effective weight comes from; see engine/weight_reason.hpp.
+  engine::WeightReason weight_reason = engine::WeightReason::configured;
+  double multiplier = 1;
+  std::uint64_t latency_us = 0;
+  double qps = 0;
+  double utilisation = 0;
+  std::uint64_t ejections = 0;
   Counters counters{};  // of all workers; zeroes when the workers file cannot be read
   // CLOCK_REALTIME in nanoseconds; 0: never.
+  std::uint64_t ejected_until_ns = 0;
+  std::uint64_t ramp_since_ns = 0;
   std::uint64_t admitted_ns = 0;
   std::uint64_t changed_ns = 0;
   std::uint64_t checked_ns = 0;
@@ -57,6 +67,7 @@ struct GroupView {
 };
 
 struct ServiceView {
+  std::size_t record = 0;  // its place in the table
   std::string name;
   std::uint64_t strategy = 0;  // as stored: it may be one that this build does not know
   engine::Policy policy;
@@ -66,6 +77,7 @@ struct ServiceView {
   std::uint64_t lookup_count = 0;  // of its first group
   shm::LookupKind lookup = shm::LookupKind::none;
   std::uint64_t changed_ns = 0;
+  std::uint64_t out = 0;                // breakers open and instances ejected, by the shared count
   std::vector<InstanceView> instances;  // by slot; the cooling ones too
 };
 

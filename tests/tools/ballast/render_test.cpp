@@ -113,6 +113,47 @@ service checkout: maglev, epoch 3, 2 instances, 1 usable, published 5 min ago
 )");
 }
 
+TEST_CASE("what an instance gets less for") {
+  auto s = sample();
+  tools::ServiceView& service = s.services[0];
+  service.out = 1;
+  tools::InstanceView& ejected = service.instances[0];
+  ejected.state.ejected = true;
+  ejected.state.usable = false;
+  ejected.ejected_until_ns = kNow + 25 * kSecond;
+  ejected.ejections = 2;
+  tools::InstanceView slow = ejected;
+  slow.state.ejected = false;
+  slow.state.usable = true;
+  slow.state.weight = 6;
+  slow.ramp_since_ns = kNow - 12 * kSecond;
+  tools::InstanceView observed = slow;
+  observed.ramp_since_ns = 0;
+  observed.state.weight = 32;
+  observed.multiplier = 0.5;
+  observed.weight_reason = ballast::engine::WeightReason::observed;
+  observed.latency_us = 20'300;
+  tools::InstanceView reported = observed;
+  reported.weight_reason = ballast::engine::WeightReason::reported;
+  reported.utilisation = 0.8;
+  service.instances = {ejected, slow, observed, reported};
+  const std::string text = tools::dump_text(s, tools::Colours::no);
+  CHECK(text.substr(text.find("service ")) ==
+        R"(service checkout: maglev, epoch 3, 4 instances, 3 usable, 1 ejected, published 5 min ago
+  breaker   5 failures in a row, or 85 % of at least 50 in 10 s; open 5 s to 5 min; at most 10 % ejected
+  INSTANCE        STATE    REASON  WEIGHT  IN FLIGHT  STARTED  FAILED  CHECKS  BAD    TOOK  CHECKED  CHANGED  SLOT  WHY
+  127.0.0.1:8081  ejected  passed       1          3     1200       7    3600    2  312 us      1 s      2 h     0  ejected, 25 s left, 2 times
+  127.0.0.1:8081  up       passed  0.09/1          3     1200       7    3600    2  312 us      1 s      2 h     0  slow start for 12 s
+  127.0.0.1:8081  up       passed   0.5/1          3     1200       7    3600    2  312 us      1 s      2 h     0  50 % observed 20.3 ms
+  127.0.0.1:8081  up       passed   0.5/1          3     1200       7    3600    2  312 us      1 s      2 h     0  50 % reported 80 % busy
+)");
+  const auto dump = nlohmann::json::parse(tools::dump_json(s));
+  CHECK(dump["services"][0]["out"] == 1);
+  CHECK(dump["services"][0]["instances"][0]["ejected"] == true);
+  CHECK(dump["services"][0]["instances"][2]["weight"] == 0.5);
+  CHECK(dump["services"][0]["instances"][2]["weight_reason"] == "observed");
+}
+
 TEST_CASE("workers for people") {
   const std::string text = tools::workers_text(sample(), tools::Colours::no);
   CHECK(
@@ -179,10 +220,35 @@ TEST_CASE("the JSON is an interface") {
   CHECK(service["strategy"] == "maglev");
   CHECK(service["lookup"] == "table");
   const auto& instance = service["instances"][0];
-  for (const char* key : {"address",  "slot",      "incarnation", "phase",      "usable",
-                          "health",   "admin",     "reason",      "weight",     "configured_weight",
-                          "tier",     "in_flight", "counters",    "checks",     "check_failures",
-                          "check_us", "flips",     "admitted_ns", "changed_ns", "checked_ns"}) {
+  for (const char* key : {"address",
+                          "slot",
+                          "incarnation",
+                          "phase",
+                          "usable",
+                          "health",
+                          "admin",
+                          "reason",
+                          "weight",
+                          "configured_weight",
+                          "tier",
+                          "multiplier",
+                          "weight_reason",
+                          "ramp_since_ns",
+                          "ejected",
+                          "ejections",
+                          "ejected_until_ns",
+                          "latency_us",
+                          "qps",
+                          "utilisation",
+                          "in_flight",
+                          "counters",
+                          "checks",
+                          "check_failures",
+                          "check_us",
+                          "flips",
+                          "admitted_ns",
+                          "changed_ns",
+                          "checked_ns"}) {
     CAPTURE(key);
     CHECK(instance.contains(key));
   }

@@ -1,0 +1,26 @@
+// What the checker's steering has decided that people want to hear of. Plain values; whoever runs
+// the checker turns them into events.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/checker/outlier.hpp"
+#include "engine/policy.hpp"
+
+namespace ballast::checker {
+
+// Indices are those of the settings last applied.
+struct Notice {
+  enum class Kind : std::uint8_t { ejected, taken_back, panic_began, panic_ended };
+  Kind kind = Kind::ejected;
+  std::size_t service = 0;
+  std::size_t instance = 0;          // not for panic
+  OutlierVerdict verdict;            // ejected
+  std::uint64_t for_ms = 0;          // ejected
+  std::uint32_t times = 0;           // ejected
+  bool by_checks = false;            // taken back, before its time
+  engine::PanicMode mode = engine::PanicMode::none;  // panic
+};
+
+}  // namespace ballast::checker
