@@ -7,6 +7,7 @@
 
 #include "engine/ketama.hpp"
 #include "engine/maglev.hpp"
+#include "engine/rendezvous.hpp"
 #include "engine/round_robin.hpp"
 
 namespace ballast::engine {
@@ -42,8 +43,16 @@ std::optional<Placement> build_placement(Strategy strategy, std::vector<Member> 
       placement.kind = shm::LookupKind::schedule;
       placement.lookup = round_robin_schedule(members);
       break;
-    case Strategy::rendezvous:
-      return std::nullopt;
+    case Strategy::rendezvous: {
+      RendezvousTable table;
+      table.build(members);
+      placement.kind = shm::LookupKind::table;
+      placement.lookup.assign(table.lookup().begin(), table.lookup().end());
+      if (members.size() > 1) {
+        placement.seconds.assign(table.seconds().begin(), table.seconds().end());
+      }
+      break;
+    }
   }
   return placement;
 }
@@ -62,7 +71,7 @@ std::uint64_t estimate_buffer_bytes(Strategy strategy, std::uint64_t members,
              2 * std::bit_ceil(points) * sizeof(shm::Word32);
     }
     case Strategy::rendezvous:
-      return base + 2 * sizeof(shm::Word16) * kDefaultMaglevSize;
+      return base + 2 * sizeof(shm::Word16) * kRendezvousSize;
     case Strategy::round_robin:
     case Strategy::random:
     case Strategy::least_connections:

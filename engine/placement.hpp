@@ -12,10 +12,10 @@
 
 namespace ballast::engine {
 
-// Members without weight get nothing; no members at all: a placement of kind `none`. Maglev depends
-// only on the set of members; the other two on their order where nginx's do (points that coincide,
-// and who of two equals comes first). Nothing if the ring would have more than kMaxKetamaPoints
-// points.
+// Members without weight get nothing; no members at all: a placement of kind `none`. Maglev and
+// rendezvous depend only on the set of members; the others on their order where nginx's do (points
+// that coincide, and who of two equals comes first). Nothing if the ring would have more than
+// kMaxKetamaPoints points.
 [[nodiscard]] std::optional<Placement> build_placement(Strategy strategy,
                                                        std::vector<Member> members);
 

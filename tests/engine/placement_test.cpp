@@ -9,6 +9,7 @@
 
 #include "engine/ketama.hpp"
 #include "engine/maglev.hpp"
+#include "engine/rendezvous.hpp"
 #include "engine/round_robin.hpp"
 
 using namespace ballast::engine;
@@ -40,13 +41,20 @@ TEST_CASE("each strategy fills its own arrays") {
   CHECK(ring.points.size() == ring.lookup.size());
   CHECK(ring.index.size() == 2048);
 
+  const Placement winners = build_placement(Strategy::rendezvous, members).value();
+  CHECK(winners.kind == LookupKind::table);
+  CHECK(winners.lookup.size() == kRendezvousSize);
+  CHECK(winners.seconds.size() == kRendezvousSize);
+  CHECK(build_placement(Strategy::rendezvous, fleet(1, 1)).value().seconds.empty());
+
   const Placement schedule = build_placement(Strategy::round_robin, members).value();
   CHECK(schedule.kind == LookupKind::schedule);
   CHECK(schedule.lookup == round_robin_schedule(members));
 }
 
 TEST_CASE("nothing to place") {
-  for (Strategy s : {Strategy::maglev, Strategy::ketama, Strategy::round_robin}) {
+  for (Strategy s :
+       {Strategy::maglev, Strategy::ketama, Strategy::rendezvous, Strategy::round_robin}) {
     CHECK(build_placement(s, {}).value().kind == LookupKind::none);
     CHECK(build_placement(s, {{3, "10.0.0.1:80", 0}}).value().kind == LookupKind::none);
   }
@@ -54,7 +62,8 @@ TEST_CASE("nothing to place") {
 }
 
 TEST_CASE("the estimate holds every placement") {
-  for (Strategy s : {Strategy::maglev, Strategy::ketama, Strategy::round_robin}) {
+  for (Strategy s :
+       {Strategy::maglev, Strategy::ketama, Strategy::rendezvous, Strategy::round_robin}) {
     for (std::size_t count : {1U, 2U, 5U, 13U, 100U, 1000U}) {
       for (std::uint32_t top : {1U, 3U, 100U}) {
         const auto members = fleet(count, top);
