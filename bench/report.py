@@ -15,6 +15,8 @@ import re
 import subprocess
 import sys
 
+import simulator_report
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # What an id means, for readers who have only this page. Rows without a text are explained by the
@@ -34,7 +36,18 @@ MEANINGS = {
     "rebuild.n1000_ms": "full rebuild of a table of 65537 for 1000 instances, published",
     "death.one_ms": "from SIGKILL of a server to the last worker's pick that avoids it",
     "death.thousand_ms": "the same for a process that serves 1000 instances",
+    "sim.adaptive_worst_over_best": "simulated: p99 of `adaptive` over that of the best fixed strategy, "
+                                    "the worst of all scenarios",
+    "sim.adaptive_over_round_robin_uneven": "simulated: p99 of `adaptive` over that of round robin, the "
+                                            "worst of the uneven scenarios",
+    "sim.shared_over_per_worker_64": "simulated: p99 with state shared by 64 workers over that of the "
+                                     "same strategy with state of each worker's own, the worst of the "
+                                     "uneven scenarios and of three strategies",
 }
+
+
+# Suites with a page of their own for their many rows.
+PAGES = {"simulator": "simulator.md"}
 
 
 def read(path):
@@ -158,6 +171,10 @@ def page(suites, where, svg):
     if remarks:
         lines += [remarks, ""]
     for name, rows in suites.items():
+        if name in PAGES:
+            lines += [f"## Suite `{name}`", "", f"`tools/dev bench {name}`; its rows are in "
+                      f"[{PAGES[name]}]({PAGES[name]}).", ""]
+            continue
         lines += [f"## Suite `{name}`, all rows", "", f"`tools/dev bench {name}`", ""]
         lines += table(["id", "measured", "low - high", "runs"],
                        [[f"`{row['id']}`", *figures(row)] for row in rows])
@@ -181,7 +198,11 @@ def main(arguments):
     plot([row for rows in suites.values() for row in rows if row["goal"]], svg)
     with open(options.out, "w", encoding="utf-8") as file:
         file.write(page(suites, options.machine or machine(), os.path.basename(svg)))
-    print(f"wrote {options.out} and {svg}")
+    written = [options.out, svg]
+    pages = os.path.join(os.path.dirname(options.out), PAGES["simulator"])
+    if "simulator" in suites and os.path.exists(pages):
+        written += simulator_report.update(suites["simulator"], pages)
+    print("wrote " + ", ".join(written))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ struct Sizes {
   std::uint32_t backends = 0;
   std::uint32_t workers = 0;
   std::uint64_t seed = 0;
+  std::uint64_t load_interval_ns = 2'000'000;  // production code: between two looks
 };
 
 // The next one in the list, from a place of each worker's own (nginx without `zone`).

@@ -9,26 +9,21 @@
 
 #include "bench/simulator/backend.hpp"
 #include "bench/simulator/peers.hpp"
+#include "bench/simulator/production.hpp"
 #include "bench/simulator/random.hpp"
 #include "bench/simulator/simulation.hpp"
+#include "bench/simulator/strategies.hpp"
+#include "bench/simulator/tables.hpp"
 
+using namespace ballast;
 using namespace ballast::bench::sim;
 
 namespace {
 
-struct Peer {
-  const char* name;
-  std::unique_ptr<Chooser> (*make)(const Sizes& sizes);
-};
-constexpr Peer kPeers[] = {{"round robin", worker_round_robin},
-                           {"least request", worker_least_request},
-                           {"peak EWMA", worker_peak_ewma},
-                           {"ring", worker_ring}};
-
 constexpr auto kNobodyLeft = [](std::uint32_t) { return false; };
 
 Scale small_scale() {
-  Scale scale;
+  Scale scale = quick_plan().scale;
   scale.seconds = 1;
   scale.warm_up_seconds = 0.2;
   scale.backends = 16;
@@ -109,9 +104,9 @@ TEST_CASE("every scenario accounts for every request, whoever chooses") {
     const auto counted = std::count_if(
         scenario.requests.begin(), scenario.requests.end(),
         [](const Request& request) { return request.arrives_ns >= 200 * kMillisecond_ns; });
-    for (const Peer& peer : kPeers) {
-      CAPTURE(peer.name);
-      const auto chooser = peer.make({scenario.scale.backends, 4, 3});
+    for (const Strategy& strategy : strategies()) {
+      CAPTURE(strategy.name);
+      const auto chooser = strategy.make({scenario.scale.backends, 4, 3});
       const Result result = simulate(scenario, *chooser);
       CHECK(result.requests == static_cast<std::uint64_t>(counted));
       CHECK(result.latency_ms.size() == result.requests);
@@ -122,11 +117,11 @@ TEST_CASE("every scenario accounts for every request, whoever chooses") {
 }
 
 TEST_CASE("the same seed gives the same digits, another one others") {
-  for (const Peer& peer : kPeers) {
-    CAPTURE(peer.name);
+  for (const Strategy& strategy : strategies()) {
+    CAPTURE(strategy.name);
     const auto run = [&](std::uint64_t seed) {
-      const Scenario scenario = make_scenario("antagonist", 8, seed, small_scale());
-      const auto chooser = peer.make({scenario.scale.backends, 8, seed});
+      const Scenario scenario = make_scenario("cold_starts", 8, seed, small_scale());
+      const auto chooser = strategy.make({scenario.scale.backends, 8, seed});
       return simulate(scenario, *chooser);
     };
     const Result once = run(5);
@@ -134,5 +129,16 @@ TEST_CASE("the same seed gives the same digits, another one others") {
     CHECK(once.latency_ms == again.latency_ms);
     CHECK(once.per_backend == again.per_backend);
     CHECK(once.latency_ms != run(6).latency_ms);
+  }
+}
+
+TEST_CASE("the goals hold in small") {
+  bench::Rows rows;
+  Plan plan = quick_plan();
+  add_scenario(rows, plan, "one_ten_times_slower", 64);
+  add_goals(rows);
+  for (const bench::Row& row : rows.all()) {
+    CAPTURE(row.id);
+    if (row.goal) CHECK(row.spread.value <= row.goal->limit);
   }
 }
