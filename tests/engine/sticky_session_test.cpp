@@ -152,9 +152,8 @@ checker::Settings ten(const StickyKeyFile& key, Strategy strategy = Strategy::ma
 
 TEST_CASE("a token leads back, with every strategy and in every process") {
   const StickyKeyFile key;
-  for (const Strategy strategy : {Strategy::maglev, Strategy::ketama, Strategy::round_robin,
-                                  Strategy::random, Strategy::least_connections}) {
-    CAPTURE(std::string(engine::to_text(strategy)));
+  for (const auto& [strategy, name] : engine::kStrategies) {
+    CAPTURE(std::string(name));
     Published published(ten(key, strategy));
     const Attached a(published.directory());
     const Attached b(published.directory());

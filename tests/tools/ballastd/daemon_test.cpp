@@ -1,5 +1,6 @@
 // ballastd as a process: signals, reloads, second checkers, hand-overs. It is driven by its own log
 // lines; the limits only keep a broken build from hanging.
+#include <ballast.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -363,4 +364,82 @@ TEST_CASE("what keeps it from starting is said in one line") {
   CHECK(group.wait_for_exit() == 1);
   CHECK(group.seen().find(":2:17: there is no group \"ballast-no-such-group\"") !=
         std::string::npos);
+}
+
+namespace {
+
+// The reason of a worker's pick, which is reported at once; -1 if it failed.
+int reason_of_pick(ballast_t* worker, ballast_service_t service, const std::string& token,
+                   std::string* renewed = nullptr) {
+  ballast_pick_options_t options = BALLAST_PICK_OPTIONS_INIT;
+  options.sticky = token.data();
+  options.sticky_length = token.size();
+  ballast_pick_t pick = BALLAST_PICK_INIT;
+  if (ballast_pick(worker, service, "key", 3, &options, &pick) != BALLAST_OK) return -1;
+  std::array<char, BALLAST_STICKY_TEXT> text{};
+  ballast_sticky_token(worker, service, &pick, text.data(), text.size());
+  if (renewed != nullptr) *renewed = text.data();
+  ballast_abandon(worker, &pick);
+  return pick.reason;
+}
+
+}  // namespace
+
+TEST_CASE("sticky keys come from a file, and follow it at a reload") {
+  const Setting setting;
+  const std::string key = setting.file() + ".key";
+  const std::string first = "0123456789abcdef0123456789abcdeffedcba9876543210fedcba9876543210";
+  const std::string second = "f123456789abcdef0123456789abcdeffedcba9876543210fedcba9876543210";
+  const auto write_key = [&](const std::string& lines, mode_t mode) {
+    std::ofstream(key) << lines;
+    REQUIRE(chmod(key.c_str(), mode) == 0);
+  };
+  setting.write("[ballast]\nsticky_key_file = \"" + key + "\"\n" + setting.service());
+  {
+    write_key(first, 0644);
+    Process refused(setting.run());
+    CHECK(refused.wait_for("failed").find(key + ": its mode is 0644") != std::string::npos);
+    CHECK(refused.wait_for_exit() == 1);
+    CHECK(refused.seen().find(first.substr(0, 8)) == std::string::npos);
+  }
+  write_key(first, 0600);
+  std::optional<Process> daemon(std::in_place, setting.run());
+  daemon->wait_for("instance_up");
+  const std::string directory = setting.directory();
+  ballast_options_t options = BALLAST_OPTIONS_INIT;
+  options.directory = directory.c_str();
+  ballast_t* worker = nullptr;
+  REQUIRE(ballast_attach(&options, &worker) == BALLAST_OK);
+  ballast_service_t service = 0;
+  REQUIRE(ballast_find_service(worker, "checkout", &service) == BALLAST_OK);
+  std::string token;
+  CHECK(reason_of_pick(worker, service, "", &token) == BALLAST_FIRST_CHOICE);
+  CHECK(token.size() == 32);
+  CHECK(reason_of_pick(worker, service, token) == BALLAST_STICKY);
+
+  write_key(second + "\n" + first + "\n", 0600);
+  daemon->signal(SIGHUP);
+  daemon->wait_for("reloaded");
+  std::string renewed;
+  CHECK(reason_of_pick(worker, service, token, &renewed) == BALLAST_STICKY);
+  CHECK(renewed != token);
+
+  write_key(second, 0640);
+  daemon->signal(SIGHUP);
+  CHECK(daemon->wait_for("reload_failed").find("chmod 600") != std::string::npos);
+  CHECK(reason_of_pick(worker, service, token) == BALLAST_STICKY);  // as it was
+
+  write_key(second, 0600);
+  daemon->signal(SIGHUP);
+  daemon->wait_for("reloaded");
+  CHECK(reason_of_pick(worker, service, token) == BALLAST_STICKY_LOST);
+  CHECK(reason_of_pick(worker, service, renewed) == BALLAST_STICKY);
+
+  daemon->signal(SIGKILL);
+  daemon->wait_for_exit();
+  CHECK(reason_of_pick(worker, service, renewed) == BALLAST_STICKY);
+  daemon.emplace(setting.run());
+  daemon->wait_for(" ready");
+  CHECK(reason_of_pick(worker, service, renewed) == BALLAST_STICKY);
+  ballast_detach(worker);
 }
