@@ -1,4 +1,5 @@
-// What suite `pick` is made of, one function a file: each adds its cases to the suite.
+// What the suites `pick` and `strategies` are made of, one function a file: each adds its cases to
+// the suite.
 #pragma once
 
 #include "bench/support/suite.hpp"
@@ -12,5 +13,8 @@ void add_visible_cases(Suite& suite);  // from one process's store to another's 
 void add_rebuild_cases(Suite& suite);  // filling and publishing a table
 void add_death_cases(Suite& suite);    // from SIGKILL to the last worker's pick
 void add_variant_cases(Suite& suite);  // other ways of guarding the same table
+
+// Of suite `strategies`.
+void add_inflight_cases(Suite& suite);  // shared atomics against rows with published totals
 
 }  // namespace ballast::bench

@@ -1,0 +1,9 @@
+// Suite `strategies`, the program: what each way of choosing costs.
+#include "bench/engine/cases.hpp"
+
+int main(int argc, char** argv) {
+  using namespace ballast::bench;
+  Suite suite("strategies");
+  add_inflight_cases(suite);
+  return suite.run(argc, argv);
+}
