@@ -82,6 +82,16 @@ class Pages(unittest.TestCase):
                 if not PLACEHOLDER.search(path):
                     self.assertTrue(there(path), f"{name}: {path}")
 
+    def test_the_sizes_of_mapped_records(self):
+        golden = dict(re.findall(r"^size (\w+) (\d+)$", read("tests/abi/layout.golden"),
+                                 re.MULTILINE))
+        page = read("docs/layout.md")
+        named = re.findall(r"(\d+) bytes \(`(\w+)`\)", page)
+        named += [(size, name) for name, size in re.findall(r"\(`(\w+)`, (\d+) bytes", page)]
+        self.assertGreater(len(named), 7)
+        for size, name in named:
+            self.assertEqual(golden.get(name), size, name)
+
 
 class Snippets(unittest.TestCase):
     def compile(self, language, suffix, standard, around, signature):
