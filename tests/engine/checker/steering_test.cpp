@@ -4,11 +4,13 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/breaker_word.hpp"
 #include "engine/checker/publisher.hpp"
 #include "engine/ejection_budget.hpp"
 #include "engine/group_word.hpp"
@@ -280,6 +282,15 @@ TEST_CASE("a successor goes on with ejections and ramps, and flaps nothing") {
   CHECK_FALSE(world.state(2).plain);  // back from ejection: slowly
 }
 
+double share_of(const World& world, std::uint64_t group) {
+  int hits = 0;
+  for (std::uint32_t number = 0; number <= UINT16_MAX; ++number) {
+    hits +=
+        engine::draw_group(world.record().shares, 2, static_cast<std::uint16_t>(number)) == group;
+  }
+  return hits / 655.36;
+}
+
 TEST_CASE("slow start: what was down starts at a tenth and grows to the whole; a start does not") {
   Settings settings = settings_of(4);
   settings.services[0].slow_start.window = Milliseconds(10'000);
@@ -302,6 +313,63 @@ TEST_CASE("slow start: what was down starts at a tenth and grows to the whole; a
   world.tick();
   CHECK(world.state(3).plain);
   CHECK(world.details(3).ramp_since_ns.load() == 0);
+}
+
+TEST_CASE("slow start: workers give it its share, of its own keys, and nobody else's move") {
+  Settings settings = settings_of(4);
+  settings.services[0].slow_start.window = Milliseconds(10'000);
+  World world(settings);
+  constexpr int kKeys = 20'000;
+  const auto place = [&] {
+    world.next_key = 0;
+    std::vector<std::size_t> places;
+    for (int i = 0; i < kKeys; ++i)
+      places.push_back(world.request(1).begin()->first);
+    return places;
+  };
+  const auto whole = place();
+  world.set(3, Health::down);
+  world.set(3, Health::up);
+  world.wait(5'000);
+  world.tick();
+  REQUIRE(world.state(3).weight == 32);
+  const auto half = place();
+  int own = 0;
+  int kept = 0;
+  int moved = 0;
+  for (std::size_t i = 0; i < kKeys; ++i) {
+    own += whole[i] == 3;
+    kept += whole[i] == 3 && half[i] == 3;
+    moved += whole[i] != 3 && half[i] != whole[i];
+  }
+  CHECK(moved == 0);
+  // Half of some 5000, within four standard errors.
+  CHECK(std::abs(kept - own / 2) < 4 * std::sqrt(own / 4.0));
+}
+
+TEST_CASE("a breaker that workers open and close: no capacity meanwhile, then a slow start") {
+  Settings settings = settings_of(4);
+  settings.services[0].slow_start.window = Milliseconds(10'000);
+  for (std::size_t i = 2; i < 4; ++i)
+    settings.services[0].instances[i].tier = 1;
+  World world(settings);
+  world.tick();
+  const std::uint16_t slot = world.find(0).slot;
+  const auto& workers = world.publisher->segment().workers;
+  engine::Breaker breaker{engine::BreakerState::open, 0, 1,
+                          engine::tenant_of(world.find(0).incarnation), 1};
+  REQUIRE(engine::take_budget(workers.services[0].open_breakers, 1));
+  workers.breakers[slot].store(engine::pack(breaker));
+  world.tick();
+  CHECK(share_of(world, 0) == doctest::Approx(70).epsilon(0.001));
+  CHECK(world.state(0).plain);  // the breaker is the workers'
+  breaker.state = engine::BreakerState::closed;
+  const auto taken = engine::held_budget(workers.services[0].open_breakers);
+  workers.breakers[slot].store(engine::pack(breaker));
+  engine::give_budget(workers.services[0].open_breakers, taken);
+  world.tick();
+  CHECK(share_of(world, 0) == doctest::Approx(100));
+  CHECK(world.state(0).weight == 6);
 }
 
 TEST_CASE("slow start: a newcomer among others starts slowly") {
@@ -334,15 +402,6 @@ Settings tiers_of(int first, int second) {
   for (int i = first; i < first + second; ++i)
     settings.services[0].instances[static_cast<std::size_t>(i)].tier = 1;
   return settings;
-}
-
-double share_of(const World& world, std::uint64_t group) {
-  int hits = 0;
-  for (std::uint32_t number = 0; number <= UINT16_MAX; ++number) {
-    hits +=
-        engine::draw_group(world.record().shares, 2, static_cast<std::uint16_t>(number)) == group;
-  }
-  return hits / 655.36;
 }
 
 TEST_CASE("tiers fail over in proportion, at once") {
