@@ -35,6 +35,10 @@ MEANINGS = {
     "visible.p99_ns": "a state store seen by another process, 99th percentile",
     "rebuild.n1000_ms": "full rebuild of a table of 65537 for 1000 instances, published",
     "death.one_ms": "from SIGKILL of a server to the last worker's pick that avoids it",
+    "disruption.other_keys_moved": "rendezvous table: entries moved between instances of which none "
+                                   "joined, left, failed or changed its weight",
+    "disruption.added_over_ideal": "rendezvous table: entries that one that joins moves over its "
+                                   "share, mean of 100 joins",
     "death.thousand_ms": "the same for a process that serves 1000 instances",
     "sim.adaptive_worst_over_best": "simulated: p99 of `adaptive` over that of the best fixed strategy, "
                                     "the worst of all scenarios",
@@ -129,7 +133,8 @@ def plot(rows, path):
            '<text x="12" y="22" fill="#222222">Figure as a share of its goal (left of the line: '
            'met); whiskers: lowest and highest run</text>']
     for i, row in enumerate(rows):
-        share = [max(row[key], 1e-9) / limit(row) for key in ("value", "low", "high")]
+        # A goal of nothing at all is met on the line.
+        share = [max(row[key], 1e-9) / (limit(row) or 1e-9) for key in ("value", "low", "high")]
         if row["better"] == "higher":
             share = [1 / part for part in share]
         value, *ends = [min(part, 1.6) * scale for part in share]
