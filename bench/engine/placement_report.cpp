@@ -11,6 +11,8 @@
 
 #include "engine/ketama.hpp"
 #include "engine/maglev.hpp"
+#include "engine/placement.hpp"
+#include "engine/rendezvous.hpp"
 #include "engine/round_robin.hpp"
 #include "tests/support/plain_maglev.hpp"
 
@@ -34,12 +36,24 @@ std::vector<Member> without(std::vector<Member> members, std::size_t leaver) {
   return members;
 }
 
-// Whom each of 2^20 evenly spaced hashes, or each entry of the table, goes to.
-std::vector<std::uint16_t> owners(bool ketama, const std::vector<Member>& members) {
+enum class Way { maglev, rendezvous, ketama };
+constexpr Way kWays[] = {Way::maglev, Way::rendezvous, Way::ketama};
+
+const char* name_of(Way way) {
+  return way == Way::maglev ? "maglev" : way == Way::rendezvous ? "rendezvous" : "ketama";
+}
+
+// Whom each entry of the table, or each of 2^20 evenly spaced hashes, goes to.
+std::vector<std::uint16_t> owners(Way way, const std::vector<Member>& members) {
   std::vector<std::uint16_t> out(kDefaultMaglevSize);
-  if (!ketama) {
+  if (way == Way::maglev) {
     static_cast<void>(maglev_fill(members, out));
     return out;
+  }
+  if (way == Way::rendezvous) {
+    RendezvousTable table;
+    table.build(members);
+    return {table.lookup().begin(), table.lookup().end()};
   }
   const KetamaRing ring = build_ketama(members).value_or(KetamaRing{});
   out.resize(std::size_t{1} << 20);
@@ -50,42 +64,74 @@ std::vector<std::uint16_t> owners(bool ketama, const std::vector<Member>& member
   return out;
 }
 
-void report_quality(bool ketama) {
+// With how many others the keys of `failed` are shared out while it is unusable: 1 over the chance
+// that two of its keys go to the same one. With Maglev a key goes on by its own hash, so the shares
+// are those of the others' entries.
+double takers(Way way, const std::vector<std::uint16_t>& before,
+              const std::vector<std::uint16_t>& without_it, std::uint16_t failed,
+              std::size_t count) {
+  std::vector<double> gained(count);
+  double sum = 0;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    if ((before[i] == failed) == (way == Way::maglev)) continue;
+    gained[way == Way::maglev ? before[i] : without_it[i]] += 1;
+    sum += 1;
+  }
+  double alike = 0;
+  for (const double g : gained)
+    alike += g * (way == Way::ketama ? g - 1 : g) / sum / (way == Way::ketama ? sum - 1 : sum);
+  return 1 / alike;
+}
+
+void report_quality() {
   std::printf(
-      "| members | weights | share / due, lowest | highest | one leaves: moved / its share, "
-      "mean | worst |\n|---|---|---|---|---|---|\n");
+      "| members | weights | | share / due, lowest | highest | deviation | one joins: moved / its "
+      "share, mean | one leaves: moved / its share, mean | worst | one fails: shared by |\n"
+      "|---|---|---|---|---|---|---|---|---|---|\n");
   for (const std::uint32_t top : {1U, 10U}) {
     for (const std::size_t count : {10U, 100U, 1000U}) {
-      const auto members = fleet(count, top);
-      const auto before = owners(ketama, members);
-      std::vector<double> entries(count, 0);
-      for (std::uint16_t slot : before)
-        entries[slot] += 1;
-      double sum = 0;
-      for (const Member& m : members)
-        sum += m.weight;
-      double low = 1e9;
-      double high = 0;
-      for (const Member& m : members) {
-        const double due = static_cast<double>(before.size()) * m.weight / sum;
-        low = std::min(low, entries[m.slot] / due);
-        high = std::max(high, entries[m.slot] / due);
+      for (const Way way : kWays) {
+        const auto members = fleet(count, top);
+        const auto before = owners(way, members);
+        std::vector<double> entries(count, 0);
+        for (std::uint16_t slot : before)
+          entries[slot] += 1;
+        double sum = 0;
+        for (const Member& m : members)
+          sum += m.weight;
+        double low = 1e9;
+        double high = 0;
+        double square = 0;
+        for (const Member& m : members) {
+          const double share =
+              entries[m.slot] / (static_cast<double>(before.size()) * m.weight / sum);
+          low = std::min(low, share);
+          high = std::max(high, share);
+          square += (share - 1) * (share - 1) / static_cast<double>(count);
+        }
+        double left = 0;
+        double worst = 0;
+        double joined = 0;
+        double shared = 0;
+        const std::size_t tries = std::min<std::size_t>(count, 50);
+        for (std::size_t t = 0; t < tries; ++t) {
+          const std::size_t leaver = t * count / tries;
+          const auto after = owners(way, without(members, leaver));
+          double moved = 0;
+          for (std::size_t i = 0; i < after.size(); ++i)
+            moved += before[i] != after[i] ? 1 : 0;
+          left += moved / entries[leaver] / static_cast<double>(tries);
+          worst = std::max(worst, moved / entries[leaver]);
+          // The other way round it is a join, measured against what is due to the newcomer.
+          joined += moved / (static_cast<double>(before.size()) * members[leaver].weight / sum) /
+                    static_cast<double>(tries);
+          shared +=
+              takers(way, before, after, members[leaver].slot, count) / static_cast<double>(tries);
+        }
+        std::printf("| %zu | %s | %s | %.3f | %.3f | %.1f %% | %.2f | %.2f | %.2f | %.*f |\n",
+                    count, top == 1 ? "1" : "1..10", name_of(way), low, high,
+                    100 * std::sqrt(square), joined, left, worst, count == 10 ? 1 : 0, shared);
       }
-      double mean = 0;
-      double worst = 0;
-      const std::size_t tries = std::min<std::size_t>(count, 50);
-      for (std::size_t t = 0; t < tries; ++t) {
-        const std::size_t leaver = t * count / tries;
-        const auto after = owners(ketama, without(members, leaver));
-        double moved = 0;
-        for (std::size_t i = 0; i < after.size(); ++i)
-          moved += before[i] != after[i] ? 1 : 0;
-        moved /= entries[leaver];
-        mean += moved / static_cast<double>(tries);
-        worst = std::max(worst, moved);
-      }
-      std::printf("| %zu | %s | %.3f | %.3f | %.2f | %.2f |\n", count, top == 1 ? "1" : "1..10",
-                  low, high, mean, worst);
     }
   }
 }
@@ -111,18 +157,51 @@ double median_ms(Build&& build) {
 
 void report_times() {
   std::printf(
-      "| members | weights | Maglev, plain | Maglev | ketama | round robin |\n"
-      "|---|---|---|---|---|---|\n");
+      "| members | weights | Maglev, plain | Maglev | rendezvous | one joins | one leaves | ketama "
+      "| round robin |\n|---|---|---|---|---|---|---|---|---|\n");
   for (const std::uint32_t top : {1U, 10U}) {
     for (const std::size_t count : {10U, 100U, 1000U}) {
       const auto members = fleet(count, top);
+      const auto fewer = without(members, count / 2);
       std::vector<std::uint16_t> table(kDefaultMaglevSize);
+      RendezvousTable winners;
       const double plain = median_ms([&] { ballast::tests::plain_maglev(members, table); });
       const double maglev = median_ms([&] { static_cast<void>(maglev_fill(members, table)); });
+      const double rendezvous = median_ms([&] { winners.build(members); });
+      std::vector<double> joins;
+      std::vector<double> leaves;
+      for (int i = 0; i < 51; ++i) {
+        const double from = cpu_ms();
+        winners.update(fewer);
+        const double between = cpu_ms();
+        winners.update(members);
+        joins.push_back(cpu_ms() - between);
+        leaves.push_back(between - from);
+      }
+      std::nth_element(joins.begin(), joins.begin() + 25, joins.end());
+      std::nth_element(leaves.begin(), leaves.begin() + 25, leaves.end());
       const double ketama = median_ms([&] { static_cast<void>(build_ketama(members)); });
       const double order = median_ms([&] { static_cast<void>(round_robin_schedule(members)); });
-      std::printf("| %zu | %s | %.2f ms | %.2f ms | %.2f ms | %.3f ms |\n", count,
-                  top == 1 ? "1" : "1..10", plain, maglev, ketama, order);
+      std::printf(
+          "| %zu | %s | %.2f ms | %.2f ms | %.2f ms | %.3f ms | %.3f ms | %.2f ms | %.3f ms |\n",
+          count, top == 1 ? "1" : "1..10", plain, maglev, rendezvous, joins[25], leaves[25], ketama,
+          order);
+    }
+  }
+}
+
+void report_memory() {
+  std::printf("| members | weights | maglev | rendezvous | ketama |\n|---|---|---|---|---|\n");
+  for (const std::uint32_t top : {1U, 10U}) {
+    for (const std::size_t count : {10U, 100U, 1000U}) {
+      const auto kib = [&](Strategy strategy) {
+        const Placement placement =
+            build_placement(strategy, fleet(count, top)).value_or(Placement{});
+        return static_cast<double>(buffer_bytes({&placement, 1})) / 1024;
+      };
+      std::printf("| %zu | %s | %.0f KiB | %.0f KiB | %.0f KiB |\n", count,
+                  top == 1 ? "1" : "1..10", kib(Strategy::maglev), kib(Strategy::rendezvous),
+                  kib(Strategy::ketama));
     }
   }
 }
@@ -130,10 +209,10 @@ void report_times() {
 }  // namespace
 
 int main() {
-  std::printf("Maglev, %u entries\n\n", kDefaultMaglevSize);
-  report_quality(false);
-  std::printf("\nketama\n\n");
-  report_quality(true);
+  std::printf("consistent hashing, three ways\n\n");
+  report_quality();
   std::printf("\nbuilding, processor time, median of 51\n\n");
   report_times();
+  std::printf("\none buffer of a published generation\n\n");
+  report_memory();
 }
