@@ -36,10 +36,12 @@ class Candidates {
       }
       case shm::LookupKind::schedule:
         // An unusable instance's turn is skipped, so that its share is spread over all others.
-        last_ = service_.policy.strategy == Strategy::round_robin
-                    ? take_ticket(service_.shared->next_ticket, service_.tickets)
-                    : me_.random.next() >> 1;
-        return at(last_ % group_.lookup_count);
+        if (service_.policy.strategy == Strategy::round_robin) {
+          last_ = take_ticket(service_.shared->next_ticket, service_.tickets);
+          return at(last_ % group_.lookup_count);
+        }
+        last_ = me_.random.below(group_.lookup_count);
+        return at(last_);
       case shm::LookupKind::none:
         break;
     }

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <span>
 
+#include "engine/breaker.hpp"
 #include "engine/in_flight.hpp"
 #include "engine/pick.hpp"
 #include "engine/pick_flags.hpp"
@@ -112,6 +113,15 @@ class Eligibility {
       if (const Verdict verdict = look_closer(slot, candidate); verdict != Verdict::eligible)
         return verdict;
     }
+    if (panic_ != PanicMode::all && any_out(group_.open_breakers->load(std::memory_order_relaxed)))
+        [[unlikely]] {
+      const Gate gate = breaker_allows(group_.breakers[slot], shm::incarnation_of(state),
+                                       service_.policy, me_.clock_ms);
+      // Whoever has no row could not report how the trial ended.
+      if (gate == Gate::open || (gate == Gate::due && me_.row.counters == nullptr))
+        return Verdict::breaker;
+      candidate.is_due = gate == Gate::due;
+    }
     if (is_bounded_ && is_overloaded(slot, shm::weight_of(state))) return Verdict::overloaded;
     if (service_.policy.max_in_flight != 0 && is_full(slot)) return Verdict::limited;
     return Verdict::eligible;
@@ -120,12 +130,27 @@ class Eligibility {
   // Takes what the pick has to hold. Anything but `eligible`: somebody was quicker, and nothing is
   // held.
   [[nodiscard]] Verdict commit(Candidate& candidate) noexcept {
-    return takes_tokens() ? take_tokens(candidate) : Verdict::eligible;
+    if (candidate.is_due) {
+      const auto stamp =
+          take_permit(breaker_of(candidate.slot), shm::incarnation_of(candidate.state),
+                      service_.policy, me_.row.index, me_.row.incarnation, me_.clock_ms);
+      if (!stamp) return Verdict::breaker;
+      candidate.permit = *stamp;
+      candidate.flags |= pick_flags::kPermit;
+    }
+    if (!takes_tokens()) return Verdict::eligible;
+    const Verdict verdict = take_tokens(candidate);
+    if (verdict != Verdict::eligible) undo(candidate);
+    return verdict;
   }
 
   void undo(const Candidate& candidate) noexcept {
     give_tokens(me_.row, service_.shared_instances[candidate.slot].tokens, *service_.shared,
                 candidate.slot, service_.index, candidate.flags);
+    if ((candidate.flags & pick_flags::kPermit) != 0) {
+      return_permit(breaker_of(candidate.slot), shm::incarnation_of(candidate.state),
+                    candidate.permit, me_.clock_ms);
+    }
   }
 
   // Gives back the tokens that `flags` names. For a row that holds them.
@@ -153,6 +178,11 @@ class Eligibility {
   }
 
  private:
+  [[nodiscard]] BreakerWords<shm::Word64> breaker_of(std::uint32_t slot) const noexcept {
+    shm::SharedInstanceRecord& shared = service_.shared_instances[slot];
+    return {service_.breakers[slot], shared.window, shared.permit};
+  }
+
   // Of an instance that is not plain.
   [[nodiscard]] Verdict look_closer(std::uint32_t slot, Candidate& candidate) noexcept {
     const std::uint64_t state = candidate.state;
@@ -217,10 +247,6 @@ class Eligibility {
                !take(service_.shared_instances[slot].tokens, {shm::TokenKind::instance, slot},
                      policy.max_in_flight, pick_flags::kInstanceToken)) {
       verdict = Verdict::limited;
-    }
-    if (verdict != Verdict::eligible) {
-      undo(candidate);
-      candidate.flags = 0;
     }
     return verdict;
   }

@@ -105,7 +105,8 @@ ballast_status_t Handle::refresh(Service& service) {
       attachment_.thaw();
       forget_generations();
     }
-    const bool readable = read_service(attachment_.segment(), service.index, entered, service.view);
+    const bool readable = read_service(attachment_.segment().table, attachment_.segment().workers,
+                                       service.index, entered, service.view);
     if (!shm::unchanged(record->root, entered)) continue;
     if (!readable) {
       service.view.poison();

@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <span>
 
+#include "engine/breaker_word.hpp"
+#include "engine/ejection_budget.hpp"
 #include "engine/generation_view.hpp"
 #include "engine/hash.hpp"
 #include "engine/in_flight.hpp"
@@ -77,12 +79,11 @@ template <class Word>
 template <class View>
 [[nodiscard, gnu::always_inline]] inline bool no_breaker_open(const View& view,
                                                               std::uint32_t slot) noexcept {
-  // Relaxed, both: a breaker may open or close at any time; who cares for more asks choose().
-  if (static_cast<std::uint32_t>(view.open_breakers->load(std::memory_order_relaxed)) == 0)
-      [[likely]] {
+  // Relaxed, both: a breaker may open or close at any time; who needs more asks choose().
+  if (!any_out(view.open_breakers->load(std::memory_order_relaxed))) [[likely]]
     return true;
-  }
-  return (view.breakers[slot].load(std::memory_order_relaxed) & 3) == 0;
+  const std::uint64_t word = view.breakers[slot].load(std::memory_order_relaxed);
+  return unpack_breaker(word).state == BreakerState::closed;
 }
 
 // What every straight path ends with, however it came to `slot`: it is plainly usable and nothing
@@ -138,36 +139,37 @@ template <class View, class TicketWord, class Also>
 // The straight path of random draws by weight. Only for a view of a schedule.
 template <class View, class Also>
 [[nodiscard]] Choice pick_random(const View& view, Random& random, Also&& also) noexcept {
-  return confirm(view, shm::get(view.lookup[random.below(view.lookup_count)]), also);
+  const Random before = random;
+  const Choice choice = confirm(view, shm::get(view.lookup[random.below(view.lookup_count)]), also);
+  // choose() begins with the same draw: an instance that takes a part of its picks is to be asked.
+  if (choice.result != PickResult::ok) [[unlikely]]
+    random = before;
+  return choice;
 }
 
-// The straight path of the strategies that compare load: as choose() does it, but only while all
-// that is drawn is plain. Only for an armed service of that kind.
-template <class Also>
-[[nodiscard]] Choice pick_least(ServiceView& service, Picker& me, Also&& also) noexcept {
+namespace detail {
+
+// The best of some random instances, all of them different and plain; kNoSlot if that cannot be
+// had. Sets `looked_at`.
+[[nodiscard]] inline std::uint32_t draw_least(const ServiceView& service, Picker& me,
+                                              std::uint32_t& looked_at) noexcept {
   const GenerationView& view = service.first();
-  if (look_at_load_beat(service, me)) [[unlikely]] {
-    service.path = Path::long_way;
-    return {};
-  }
   const LoadRule rule = load_rule(service);
   const std::uint32_t choices = service.policy.choices;
   std::array<std::uint32_t, policy_limits::choices.high> drawn;  // filled as far as it is used
   std::uint32_t count = 0;
   std::uint32_t best = shm::kNoSlot;
   LoadScore best_score;
-  for (std::uint32_t tries = 2 * choices; count < choices; --tries) {
+  for (std::uint32_t tries = 0; count < choices; ++tries) {
+    if (tries == 2 * choices) return shm::kNoSlot;
     const std::uint32_t slot = shm::get(view.lookup[me.random.below(view.lookup_count)]);
     bool again = false;
     for (std::uint32_t i = 0; i < count; ++i)
       again |= drawn[i] == slot;
-    if (again) {
-      if (tries == 0) return {};
-      continue;
-    }
-    if (slot >= view.slot_count) return {};
+    if (again) continue;
+    if (slot >= view.slot_count) return shm::kNoSlot;
     const std::uint64_t state = shm::get(view.states[slot]);
-    if (!shm::is_plain(state)) return {};
+    if (!shm::is_plain(state)) return shm::kNoSlot;
     const LoadScore score = load_score(load_of(service, me, slot), shm::weight_of(state), rule);
     drawn[count++] = slot;
     // The first of equals: they were drawn at random.
@@ -176,8 +178,26 @@ template <class Also>
       best_score = score;
     }
   }
-  Choice choice = confirm(view, best, also);
-  choice.attempts = static_cast<std::uint16_t>(count);
+  looked_at = count;
+  return best;
+}
+
+}  // namespace detail
+
+// The straight path of the strategies that compare load: as choose() does it, but only while all
+// that is drawn is plain. Only for an armed service of that kind.
+template <class Also>
+[[nodiscard]] Choice pick_least(ServiceView& service, Picker& me, Also&& also) noexcept {
+  if (look_at_load_beat(service, me)) [[unlikely]] {
+    service.path = Path::long_way;
+    return {};
+  }
+  const Random before = me.random;
+  std::uint32_t looked_at = 0;
+  Choice choice = confirm(service.first(), detail::draw_least(service, me, looked_at), also);
+  choice.attempts = static_cast<std::uint16_t>(looked_at);
+  if (choice.result != PickResult::ok) [[unlikely]]
+    me.random = before;  // choose() begins with the same draws
   return choice;
 }
 

@@ -15,7 +15,7 @@
 #include "engine/policy.hpp"
 #include "engine/random.hpp"
 #include "shm/layout.hpp"
-#include "shm/segment.hpp"
+#include "shm/views.hpp"
 
 namespace ballast::engine {
 
@@ -145,11 +145,12 @@ struct ServiceView {
 }
 
 // Fills `view` (disarmed) from the service's record `index` under root `entered`. False as with
-// read_generation(), also if the files have no room for what belongs to the service.
-[[nodiscard]] inline bool read_service(const shm::WorkerSegment& segment, std::uint32_t index,
-                                       std::uint64_t entered, ServiceView& view) noexcept {
-  const shm::Table& table = segment.table;
-  const shm::WorkersWriter& workers = segment.workers;
+// read_generation(), also if the files have no room for what belongs to the service. The view keeps
+// pointers to and into both.
+template <class Table>
+[[nodiscard]] bool read_service(const Table& table, const shm::WorkersWriter& workers,
+                                std::uint32_t index, std::uint64_t entered,
+                                ServiceView& view) noexcept {
   view.poison();
   if (index >= table.services.size() || index >= table.service_loads.size() ||
       index >= workers.services.size()) {

@@ -41,7 +41,7 @@ class Worker {
 
   void refresh() {
     const std::uint64_t root = shm::enter(segment_.table.services[0].root);
-    if (!engine::read_service(segment_, 0, root, service_)) {
+    if (!engine::read_service(segment_.table, segment_.workers, 0, root, service_)) {
       throw std::runtime_error("the published generation cannot be read");
     }
     service_.arm();

@@ -1,7 +1,8 @@
 // Republishing against picking, as fast as both go, by threads and by processes. Every generation
 // gives every slot it names to a new tenant, whose number stands in the state word and in the three
 // words of the address, and even and odd generations use different slots; so a pick that mixes two
-// generations in any way is seen in what it returns. Two sabotaged writers, one that names a
+// generations in any way is seen in what it returns. The strategy, and whether there are groups,
+// changes with every generation too. Two sabotaged writers, one that names a
 // generation before it has stored it and one that fills the live buffer, must be caught by the very
 // check that the right one passes.
 #include <doctest/doctest.h>
@@ -12,6 +13,7 @@
 #include <atomic>
 #include <cstring>
 #include <functional>
+#include <iterator>
 #include <new>
 #include <numeric>
 #include <thread>
@@ -24,6 +26,7 @@
 #include "shm/generation.hpp"
 #include "shm/state_word.hpp"
 #include "shm/views.hpp"
+#include "tests/support/any_pick.hpp"
 
 using namespace ballast;
 using namespace ballast::engine;
@@ -54,6 +57,12 @@ struct World {
   shm::ServiceRecord service{};
   shm::InstanceRecord instances[2 * kSlots]{};
   shm::Word64 states[2 * kSlots]{};
+  shm::Word64 loads[2 * kSlots]{};
+  shm::Word64 breakers[2 * kSlots]{};
+  shm::SharedInstanceRecord shared_instances[2 * kSlots]{};
+  shm::SharedServiceRecord shared{};
+  shm::ServiceLoadRecord load{};
+  shm::FileHeader header{};
   alignas(shm::kPage) std::byte arena[4 * shm::kPage]{};
   alignas(shm::kCacheLine) std::atomic<bool> stop{false};
   std::atomic<std::uint64_t> picks[kReaders]{};
@@ -64,10 +73,20 @@ struct World {
     table.services = {&service, 1};
     table.instances = instances;
     table.states = states;
+    table.loads = loads;
+    table.service_loads = {&load, 1};
+    table.header = &header;
     table.file = {reinterpret_cast<std::byte*>(this), sizeof *this};
     table.arena_offset = static_cast<std::uint64_t>(arena - table.file.data());
     table.arena_bytes = sizeof arena;
     return table;
+  }
+  [[nodiscard]] shm::WorkersWriter workers() noexcept {
+    shm::WorkersWriter workers;
+    workers.services = {&shared, 1};
+    workers.breakers = breakers;
+    workers.instances = shared_instances;
+    return workers;
   }
   [[nodiscard]] std::uint64_t picked_by_slowest() const noexcept {
     std::uint64_t least = ~std::uint64_t{0};
@@ -98,6 +117,35 @@ struct SharedWorld {
   ~SharedWorld() { ::munmap(world, sizeof(World)); }
 };
 
+Policy policy_of(std::uint64_t epoch) {
+  constexpr Strategy kChanging[] = {Strategy::maglev, Strategy::random, Strategy::round_robin,
+                                    Strategy::least_connections, Strategy::adaptive};
+  Policy policy;
+  policy.strategy = kChanging[epoch / 2 % std::size(kChanging)];
+  policy.choices = epoch / 4 % 2 == 0 ? 2 : 0;
+  return policy;
+}
+
+// One group or two halves.
+std::vector<Placement> placements_of(std::uint64_t epoch) {
+  const std::size_t groups = epoch / 3 % 2 + 1;
+  std::vector<Placement> placements(groups);
+  for (std::size_t g = 0; g < groups; ++g) {
+    const std::size_t count = kSlots / groups;
+    const auto first = static_cast<std::uint16_t>(epoch % 2 * kSlots + g * count);
+    Placement& p = placements[g];
+    p.kind =
+        is_keyed(policy_of(epoch).strategy) ? shm::LookupKind::table : shm::LookupKind::schedule;
+    p.members.resize(count);
+    std::iota(p.members.begin(), p.members.end(), first);
+    p.lookup.resize(kLookup);
+    for (std::size_t i = 0; i < kLookup; ++i)
+      p.lookup[i] = static_cast<std::uint16_t>(first + (i * 7 + epoch) % count);
+  }
+  return placements;
+}
+
+// What the sabotaged writers publish.
 Placement placement_of(std::uint64_t epoch) {
   const auto first = static_cast<std::uint16_t>(epoch % 2 * kSlots);
   Placement p;
@@ -148,7 +196,7 @@ void publish_next(World& world, Writer writer) {
   switch (writer) {
     case Writer::right:
       admit_tenants(world, next);
-      REQUIRE(publish_placement(world.table(), 0, {&placement, 1}, {}));
+      REQUIRE(publish_placement(world.table(), 0, placements_of(next), policy_of(next)));
       break;
     case Writer::names_first:
       world.service.root.store(next, std::memory_order_release);
@@ -165,16 +213,14 @@ void publish_next(World& world, Writer writer) {
 
 void read_until_stopped(World& world, int reader) {
   const auto table = world.table();
-  ServiceView service;
+  const auto workers = world.workers();
+  ServiceView view;
   Picker me;
-  shm::SharedServiceRecord shared{};
-  service.shared = &shared;
-  service.group_count = 1;
-  GenerationView& view = service.first();
+  me.random = Random(static_cast<std::uint64_t>(reader));
   std::uint64_t hash = static_cast<std::uint64_t>(reader);
   while (!world.stop.load(std::memory_order_relaxed)) {
     const std::uint64_t entered = shm::enter(world.service.root);
-    const bool readable = read_generation(table, world.service, entered, view);
+    const bool readable = read_service(table, workers, 0, entered, view);
     if (!shm::unchanged(world.service.root, entered)) continue;
     if (!readable) {
       world.mixed[reader].fetch_add(1, std::memory_order_relaxed);
@@ -188,11 +234,9 @@ void read_until_stopped(World& world, int reader) {
         for (std::size_t i = 0; i < 3; ++i)
           address[i] = shm::get(world.instances[slot].endpoint[i]);
       };
-      Choice choice = pick_straight(view, hash, read_address);
-      if (choice.result == PickResult::long_way)
-        choice = choose(service, me, {.hash = hash}, read_address);
+      const Choice choice = tests::pick_any(view, me, {.hash = hash}, read_address);
       if (choice.result == PickResult::changed) break;
-      const std::uint64_t epoch = view.entered;
+      const std::uint64_t epoch = view.first().entered;
       const bool whole = choice.result == PickResult::ok && choice.slot / kSlots == epoch % 2 &&
                          shm::incarnation_of(choice.state) == static_cast<std::uint32_t>(epoch) &&
                          address[0] == epoch && address[1] == epoch && address[2] == epoch;

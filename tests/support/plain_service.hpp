@@ -18,6 +18,7 @@
 #include "engine/placement.hpp"
 #include "engine/service_view.hpp"
 #include "shm/state_word.hpp"
+#include "tests/support/any_pick.hpp"
 
 namespace ballast::tests {
 
@@ -169,14 +170,8 @@ class PlainPicker {
               .incarnation = 1};
   }
 
-  // As a handle does it: straight if that goes, else the long way.
   engine::Choice pick(const engine::Request& request = {}) {
-    const auto also = [](std::uint32_t) {};
-    if (request.excluded.empty() && !request.is_retry) {
-      const engine::Choice straight = pick_straightly(request, also);
-      if (straight.result != engine::PickResult::long_way) return straight;
-    }
-    return engine::choose(view, me, request, also);
+    return pick_any(view, me, request, [](std::uint32_t) {});
   }
   engine::Choice pick(std::uint64_t hash) {
     engine::Request request;
@@ -195,25 +190,6 @@ class PlainPicker {
   engine::Picker me;
 
  private:
-  template <class Also>
-  engine::Choice pick_straightly(const engine::Request& request, Also&& also) {
-    switch (view.path) {
-      case engine::Path::table:
-        return engine::pick_straight(view.first(), request.hash, also);
-      case engine::Path::ring:
-        return engine::pick_ring(view.first(), static_cast<std::uint32_t>(request.hash), also);
-      case engine::Path::turns:
-        return engine::pick_turn(view.first(), view.shared->next_ticket, view.tickets, also);
-      case engine::Path::random:
-        return engine::pick_random(view.first(), me.random, also);
-      case engine::Path::least:
-        return engine::pick_least(view, me, also);
-      case engine::Path::long_way:
-        break;
-    }
-    return {};
-  }
-
   std::unique_ptr<shm::CounterRecord[]> counters_;
   std::unique_ptr<shm::JournalRecord> journal_;
   std::vector<std::uint32_t> in_flight_;
