@@ -60,7 +60,7 @@ template <class Word, class Clock>
 template <class Word>
 [[nodiscard]] bool change(Word& word, std::uint64_t& was, const Breaker& next) noexcept {
   // [mm:ejection-budget] pairs with the same in settle_breaker() and note_failure(): who takes from
-  // the budget does so after the word was touched. For one breaker by itself relaxed would do.
+  // the budget does so after the word was touched.
   return word.compare_exchange_strong(was, pack(next), std::memory_order_acq_rel,
                                       std::memory_order_acquire);
 }
@@ -80,6 +80,7 @@ template <class Words, class Clock>
   const std::uint64_t now_ms = clock();
   if (b.tenant != tenant_of(incarnation) || !is_due(b, policy, now_ms)) return std::nullopt;
   const Breaker next = tried(b, policy, now_ms);
+  // [mm:breaker] its release pairs with release_permit(), which asks whether the row has an owner.
   if (!change(words.breaker, was, next)) return std::nullopt;
   BALLAST_POINT("breaker.permit_taken");
   const PermitHint hint{static_cast<std::uint16_t>(row),
@@ -113,7 +114,17 @@ void note_success(const Words& words, std::uint32_t incarnation) noexcept {
   }
 }
 
-// Opens a closed breaker for as long as `opening(b, now)` says, if the budget allows. `was` must
+// After a batch of successes. What comes from a former tenant's requests, or while it is open, is
+// not counted.
+template <class Words>
+void note_successes(const Words& words, std::uint32_t incarnation) noexcept {
+  // Relaxed: a batch more or less in the window decides nothing.
+  const Breaker b = unpack_breaker(words.breaker.load(std::memory_order_relaxed));
+  if (b.state != BreakerState::closed || b.tenant != tenant_of(incarnation)) return;
+  add_successes(words.window);
+}
+
+// Opens a closed breaker, to become `next`, if the budget allows. `was` must
 // have been loaded before the budget is taken: what the checker counts meanwhile it changes.
 template <class Word, class BudgetWord>
 [[nodiscard]] Noted try_open(Word& word, std::uint64_t& was, const Breaker& next,
@@ -248,8 +259,8 @@ template <class Words, class IsGone, class Clock>
 bool release_permit(const Words& words, IsGone&& is_gone, Clock&& clock) noexcept {
   // Relaxed: a hint that is not this permit's has another stamp.
   const PermitHint hint = unpack_permit(words.permit.load(std::memory_order_relaxed));
-  // Relaxed: change() refuses what is out of date ([mm:breaker]).
-  std::uint64_t was = words.breaker.load(std::memory_order_relaxed);
+  // [mm:breaker] acquire, pairs with take_permit(): is_gone() sees that the holder has its row.
+  std::uint64_t was = words.breaker.load(std::memory_order_acquire);
   const Breaker b = unpack_breaker(was);
   if (b.state != BreakerState::half_open || stamp_of(b) != hint.stamp ||
       !is_gone(hint.row, hint.row_incarnation)) {

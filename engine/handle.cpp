@@ -269,9 +269,9 @@ ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_
 }
 
 // What a report does besides counting, as the pick's flags say.
-void Handle::finish_report(const ballast_pick_t& pick, ballast_outcome_t outcome) noexcept {
+void Handle::finish_report(const ballast_pick_t& pick, ballast_outcome_t outcome,
+                           std::uint64_t retry_after_ms) noexcept {
   const OwnRow& row = attachment_.picker().row;
-  static_cast<void>(outcome);
   if ((pick.flags & pick_flags::kJournals) != 0) {
     auto& in_flight = row.in_flight[pick.slot];
     if (in_flight != 0) --in_flight;
@@ -279,6 +279,14 @@ void Handle::finish_report(const ballast_pick_t& pick, ballast_outcome_t outcome
   }
   if ((pick.flags & pick_flags::kAllTokens) != 0)
     give_tokens_back(attachment_.segment(), row, pick);
+  const bool is_trial = (pick.flags & pick_flags::kPermit) != 0;
+  if ((pick.flags & pick_flags::kFeedsBreaker) == 0 && !is_trial) return;
+  if (outcome == BALLAST_SUCCESS && !is_trial) {
+    feed_breaker_success(pick);
+  } else {
+    feed_breaker(attachment_.segment(), pick, outcome, retry_after_ms,
+                 attachment_.picker().clock_ms);
+  }
 }
 
 // `row` lies in `segment`. A record that a damaged file names wrongly gets nothing back.

@@ -16,6 +16,7 @@
 
 #include "engine/attachment.hpp"
 #include "engine/ballast.h"
+#include "engine/breaker_report.hpp"
 #include "engine/choose.hpp"
 #include "engine/generation_view.hpp"
 #include "engine/hash.hpp"
@@ -55,7 +56,8 @@ class Handle {
       ballast_service_t service, const void* key, std::size_t length, const Wishes& wishes,
       ballast_pick_t& out) noexcept;
   [[nodiscard, gnu::always_inline]] inline ballast_status_t report(
-      ballast_pick_t& pick, ballast_outcome_t outcome, std::uint64_t latency_us) noexcept;
+      ballast_pick_t& pick, ballast_outcome_t outcome, std::uint64_t latency_us,
+      std::uint64_t retry_after_ms = 0) noexcept;
 
   ballast_status_t report_full(ballast_pick_t& pick, const ballast_result_t& result) noexcept;
 
@@ -98,8 +100,16 @@ class Handle {
                                                             ballast_outcome_t outcome,
                                                             std::uint64_t latency_us) noexcept;
   void keep_reported_load(const ballast_pick_t& pick, std::string_view header) noexcept;
-  [[gnu::noinline]] void finish_report(const ballast_pick_t& pick,
-                                       ballast_outcome_t outcome) noexcept;
+  [[gnu::noinline]] void finish_report(const ballast_pick_t& pick, ballast_outcome_t outcome,
+                                       std::uint64_t retry_after_ms) noexcept;
+  // For a pick that feeds its instance's breaker, after a success that decides no trial.
+  [[gnu::always_inline]] void feed_breaker_success(const ballast_pick_t& pick) noexcept {
+    const OwnRow& row = attachment_.picker().row;
+    // Relaxed: the row's own counter.
+    const std::uint64_t successes =
+        row.counters[pick.slot].values[shm::kSuccess].load(std::memory_order_relaxed);
+    feed_success(attachment_.segment().workers, pick.slot, pick.incarnation, successes, row.index);
+  }
   static void give_tokens_back(const shm::WorkerSegment& segment, const OwnRow& row,
                                const ballast_pick_t& pick) noexcept;
   bool find_by_address(const Service& service, const ballast_pick_t& pick,
@@ -201,7 +211,8 @@ inline void Handle::count_report(shm::CounterRecord& record, ballast_outcome_t o
 }
 
 inline ballast_status_t Handle::report(ballast_pick_t& pick, ballast_outcome_t outcome,
-                                       std::uint64_t latency_us) noexcept {
+                                       std::uint64_t latency_us,
+                                       std::uint64_t retry_after_ms) noexcept {
   if (static_cast<unsigned>(outcome) - shm::kFirstOutcome > shm::kLastOutcome - shm::kFirstOutcome)
       [[unlikely]] {
     return BALLAST_INVALID_ARGUMENT;
@@ -213,7 +224,11 @@ inline ballast_status_t Handle::report(ballast_pick_t& pick, ballast_outcome_t o
       [[likely]] {
     pick.reported = 1;
     count_report(attachment_.counters()[pick.slot], outcome, latency_us);
-    if (pick.flags != 0) finish_report(pick, outcome);
+    if (pick.flags == pick_flags::kFeedsBreaker && outcome == BALLAST_SUCCESS) [[likely]] {
+      feed_breaker_success(pick);
+    } else if (pick.flags != 0) {
+      finish_report(pick, outcome, retry_after_ms);
+    }
     return BALLAST_OK;
   }
   return report_slow(pick, outcome, latency_us);

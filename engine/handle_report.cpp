@@ -24,7 +24,8 @@ void Handle::keep_reported_load(const ballast_pick_t& pick, std::string_view hea
 
 ballast_status_t Handle::report_full(ballast_pick_t& pick,
                                      const ballast_result_t& result) noexcept {
-  const ballast_status_t status = report(pick, result.outcome, result.latency_us);
+  const ballast_status_t status =
+      report(pick, result.outcome, result.latency_us, result.retry_after_ms);
   if (status == BALLAST_OK && result.load_length != 0)
     keep_reported_load(pick, {result.load, result.load_length});
   return status;

@@ -35,9 +35,11 @@ inline constexpr std::array<Effect, shm::kLastOutcome + 1> kMilderEffects = {
 };
 
 // `outcome` is one of kFirstOutcome..kLastOutcome, any other says nothing; `failures` has bit n set
-// if outcome n is a failure (Policy::breaker_outcomes).
+// if outcome n is a failure (Policy::breaker_outcomes). A success is always one, so that reporting
+// it need not read the policy.
 [[nodiscard]] constexpr Effect effect_of(unsigned outcome, std::uint32_t failures) noexcept {
   if (outcome - shm::kFirstOutcome > shm::kLastOutcome - shm::kFirstOutcome) return Effect::none;
+  if (outcome == shm::kSuccess) return Effect::success;
   return (failures >> outcome & 1) != 0 ? Effect::failure : kMilderEffects[outcome];
 }
 

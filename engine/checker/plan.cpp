@@ -8,9 +8,11 @@
 #include <string>
 #include <unordered_set>
 
+#include "engine/breaker_report.hpp"
 #include "engine/checker/arena.hpp"
 #include "engine/checker/groups.hpp"
 #include "engine/checker/instance_use.hpp"
+#include "engine/coarse_clock.hpp"
 #include "engine/hash.hpp"
 #include "engine/ketama.hpp"
 #include "engine/placement.hpp"
@@ -260,6 +262,10 @@ void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, con
   record.weight.store(instance.weight, kRelaxed);
   record.tier.store(instance.tier, kRelaxed);
   record.zone.store(instance.zone.empty() ? 0 : engine::key_hash(instance.zone), kRelaxed);
+  // Before the state word: a report about the new tenant then finds its breaker. What the former
+  // one held of a budget the checker finds when it counts.
+  if ((i.is_new || i.returns) && i.slot < workers.breakers.size())
+    engine::reset_breaker(engine::breaker_words(workers, i.slot), i.incarnation, engine::coarse_ms);
   const std::uint64_t word = shm::pack(state);
   if (table.states[i.slot].load(kRelaxed) != word) shm::put(table.states[i.slot], word);
   BALLAST_POINT("apply.instance_written");
@@ -300,7 +306,11 @@ void carry_out(const Plan& plan, const Settings& settings, const StickySecrets& 
       admit(table, workers, p, p.instances[i], service, service.instances[i]);
     }
     BALLAST_POINT("apply.instances");
-    if (p.is_new) engine::store_service_name(record, service.name);
+    if (p.is_new) {
+      engine::store_service_name(record, service.name);
+      if (p.record < workers.services.size())
+        engine::reset_budget(workers.services[p.record].open_breakers);
+    }
     // Before a worker can find the service, so that it never takes a good token for a bad one.
     publish_sticky_keys(workers.services[p.record], sticky, service.name);
     if (p.publish) {

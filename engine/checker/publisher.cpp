@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "engine/checker/breaker_watch.hpp"
 #include "engine/checker/growth.hpp"
 #include "engine/checker/load_watch.hpp"
 #include "engine/checker/plan.hpp"
@@ -92,6 +93,7 @@ struct Publisher::State {
   LoadWatch loads;
   TokenCounter tokens;
   Steering steering;
+  BreakerWatch breakers;
 
   shm::Status grow(const Settings& wanted, const StickySecrets& sticky, std::uint64_t now_ms);
   void remember(const Settings& wanted, const Plan& plan, std::uint64_t now_ms);
@@ -101,6 +103,7 @@ struct Publisher::State {
     for (const std::uint16_t arrived : steering.take_arrivals())
       loads.forget(arrived);
   }
+  void follow_breakers(const Plan& plan);
   void start_draining(std::uint64_t id);
   std::uint64_t free_cooled_slots();
   [[nodiscard]] PublishedInstance* find(std::uint16_t slot, std::uint32_t incarnation);
@@ -156,7 +159,8 @@ shm::Result<Publisher> Publisher::open(shm::Lease lease, const Settings& setting
                                              0,
                                              LoadWatch(),
                                              {},
-                                             Steering(shm::realtime_ns())});
+                                             Steering(shm::realtime_ns()),
+                                             {}});
   sign(state->segment, state->lease);
   BALLAST_POINT("takeover.signed");
   const std::uint64_t previous = state->segment.table.header->previous_segment.load(kRelaxed);
@@ -293,8 +297,20 @@ void Publisher::State::remember(const Settings& wanted, const Plan& plan, std::u
     }
   }
   follow_loads(plan);
+  follow_breakers(plan);
   steering.follow(segment, settings, instances, now_ms);
   forget_loads();
+}
+
+void Publisher::State::follow_breakers(const Plan& plan) {
+  std::vector<WatchedService> services;
+  for (const ServicePlan& service : plan.services) {
+    WatchedService& watched = services.emplace_back();
+    watched.record = service.record;
+    for (const InstancePlan& p : service.instances)
+      watched.instances.push_back({p.slot, p.incarnation});
+  }
+  breakers.follow(segment, std::move(services));
 }
 
 void Publisher::State::follow_loads(const Plan& plan) {
@@ -408,6 +424,9 @@ TickReport Publisher::tick(std::uint64_t now_ms) {
   if (carried_moved) s.loads.carried_changed(s.segment);
   report.tokens_corrected =
       s.tokens.count(s.segment, s.previous ? &s.previous->segment : nullptr).changed;
+  const BreakerLook look = s.lock ? s.breakers.look(s.segment, slow) : BreakerLook{};
+  report.permits_freed = look.permits_freed;
+  report.budgets_corrected = look.budgets_corrected;
   report.handover_requested = s.lease.handover_requested();
   ++s.ticks;
   s.steering.tick(s.segment, now_ms);

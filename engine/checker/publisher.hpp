@@ -30,6 +30,8 @@ struct TickReport {
   std::uint64_t abandoned = 0;  // requests that reaped rows had in flight
   std::uint64_t freed_slots = 0;
   std::uint64_t tokens_corrected = 0;  // limits that the dead had left out of step
+  std::uint64_t permits_freed = 0;      // half-open permits of workers that are gone
+  std::uint64_t budgets_corrected = 0;  // ejection budgets that the dead had left too small
   bool drained_previous = false;       // the segment before the last growth is gone now
   bool handover_requested = false;     // a successor is ready: leave
   bool directory_gone = false;         // the locator was removed or replaced: stop
