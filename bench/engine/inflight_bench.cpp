@@ -18,10 +18,12 @@
 
 #include "bench/engine/cases.hpp"
 #include "bench/engine/worker.hpp"
+#include "bench/support/clock.hpp"
 #include "bench/support/namespace.hpp"
 #include "bench/support/paired.hpp"
 #include "bench/support/processes.hpp"
 #include "engine/ballast.h"
+#include "engine/checker/load_board.hpp"
 #include "engine/load_score.hpp"
 #include "engine/load_word.hpp"
 #include "engine/random.hpp"
@@ -29,6 +31,7 @@
 #include "shm/row_protocol.hpp"
 #include "shm/rows.hpp"
 #include "shm/segment.hpp"
+#include "tests/support/fake_workers.hpp"
 
 namespace ballast::bench {
 
@@ -245,9 +248,55 @@ PairedResult compare_designs(std::size_t instances, unsigned processes, Compared
   });
 }
 
+// What a look costs the checker: `rows` workers, each with `requests` requests since the last look.
+Spread time_looks(std::size_t rows, std::size_t instances, std::size_t requests) {
+  tests::FakeWorkers workers(rows, instances);
+  tests::FakeLoads loads(instances);
+  std::vector<checker::LoadMember> members;
+  for (std::size_t i = 0; i < instances; ++i)
+    members.push_back({static_cast<std::uint16_t>(i), 1, 0});
+  for (std::size_t row = 0; row < rows; ++row)
+    workers.claim(row);
+  checker::LoadBoard board;
+  std::uint64_t now_ns = 1;
+  board.set_members(members, workers.view, loads.view.carried, now_ns);
+  engine::Random random(1);
+  std::vector<double> figures;
+  for (int look = 0; look < 200; ++look) {
+    for (std::size_t row = 0; row < rows; ++row) {
+      for (std::size_t i = 0; i < requests; ++i) {
+        const auto slot = static_cast<std::uint16_t>(random.below(instances));
+        workers.serve(row, slot, shm::kSuccess, kLatencyUs);
+      }
+    }
+    now_ns += 2'000'000;
+    const std::uint64_t from = monotonic_ns();
+    keep(board.look(workers.view, now_ns).records);
+    board.publish(loads.view);
+    figures.push_back(static_cast<double>(monotonic_ns() - from) / 1000);
+  }
+  return spread_of(figures);
+}
+
 }  // namespace
 
 void add_inflight_cases(Suite& suite) {
+  suite.add("cost.board_look_us", [](Rows& rows) {
+    for (const std::size_t workers : {4U, 64U}) {
+      for (const std::size_t instances : {100U, 1000U}) {
+        const std::string where =
+            "/n" + std::to_string(instances) + "/" + std::to_string(workers) + "w";
+        // Nothing; 20,000 requests a second of each worker; more than the journal holds.
+        for (const std::size_t requests : {0U, 40U, 600U}) {
+          rows.add({"cost.board_look_us" + where + "/" + std::to_string(requests) + "r",
+                    time_looks(workers, instances, requests),
+                    "us",
+                    Better::lower,
+                    {}});
+        }
+      }
+    }
+  });
   suite.add("cost.inflight_speedup_2p", [](Rows& rows) {
     for (const unsigned processes : {1U, 2U}) {
       const std::string p = std::to_string(processes) + "p";
