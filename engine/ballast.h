@@ -225,9 +225,10 @@ BALLAST_API ballast_status_t ballast_pick(ballast_t* handle, ballast_service_t s
 
 /* Reports how the request ended, once for each pick, on the handle that made it. `latency_us` is
  * how long it took, in microseconds; BALLAST_NO_LATENCY if that is not known; what is above 2^32 -
- * 1 counts as that. Never blocks, allocates or calls the system, except when it is the last pick in
- * flight of a table that has been replaced. A copy of a pick that was reported before cannot be
- * told from the original: report one of them. */
+ * 1 counts as that. It counts with a success, a timeout and an overload: how soon an instance
+ * refused says nothing about how long its work takes. Never blocks, allocates or calls the system,
+ * except when it is the last pick in flight of a table that has been replaced. A copy of a pick
+ * that was reported before cannot be told from the original: report one of them. */
 BALLAST_API ballast_status_t ballast_report(ballast_t* handle, ballast_pick_t* pick,
                                             ballast_outcome_t outcome, uint64_t latency_us);
 

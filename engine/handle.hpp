@@ -199,7 +199,11 @@ inline ballast_status_t Handle::pick(ballast_service_t service, const void* key,
 inline void Handle::count_report(shm::CounterRecord& record, ballast_outcome_t outcome,
                                  std::uint64_t latency_us) noexcept {
   BALLAST_POINT("report.begin");
-  if (latency_us != BALLAST_NO_LATENCY) {
+  // How long it took until somebody said no tells nothing about how long work takes: a host that
+  // refuses at once would look quick. A timeout's does, and so does that of one who is overloaded.
+  constexpr unsigned kTelling =
+      1U << BALLAST_SUCCESS | 1U << BALLAST_TIMEOUT | 1U << BALLAST_OVERLOAD;
+  if (latency_us != BALLAST_NO_LATENCY && (kTelling >> outcome & 1) != 0) {
     constexpr auto relaxed = std::memory_order_relaxed;  // one writer; sums for people and metrics
     auto& sum = record.values[shm::kLatencySumUs];
     auto& count = record.values[shm::kLatencyCount];

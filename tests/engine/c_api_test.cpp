@@ -59,10 +59,23 @@ TEST_CASE("a pick names an instance, counts as in flight, and its report ends th
   CHECK(ballast_report(a.handle, &pick, BALLAST_SERVER_ERROR, 1500) == BALLAST_OK);
   CHECK(published.totals(pick.slot).in_flight() == 0);
   CHECK(published.totals(pick.slot).values[shm::kServerError] == 1);
-  CHECK(published.totals(pick.slot).values[shm::kLatencySumUs] == 1500);
-  CHECK(published.totals(pick.slot).values[shm::kLatencyCount] == 1);
   CHECK(ballast_report(a.handle, &pick, BALLAST_SUCCESS, 1) == BALLAST_ALREADY_REPORTED);
   CHECK(published.in_flight() == 0);
+}
+
+TEST_CASE("latencies count with outcomes that tell how long work takes") {
+  Published published(settings_of({service_of("web", Strategy::maglev, 1)}));
+  Attached a(published.directory());
+  ballast_pick_t pick = BALLAST_PICK_INIT;
+  for (int outcome = BALLAST_SUCCESS; outcome <= BALLAST_ABANDONED; ++outcome) {
+    REQUIRE(a.pick("k", pick) == BALLAST_OK);
+    CHECK(ballast_report(a.handle, &pick, static_cast<ballast_outcome_t>(outcome),
+                         std::uint64_t{1} << outcome) == BALLAST_OK);
+  }
+  const auto values = published.totals(pick.slot).values;
+  CHECK(values[shm::kLatencySumUs] ==
+        (1U << BALLAST_SUCCESS | 1U << BALLAST_TIMEOUT | 1U << BALLAST_OVERLOAD));
+  CHECK(values[shm::kLatencyCount] == 3);
 }
 
 TEST_CASE("the same key goes to the same instance from every handle") {
