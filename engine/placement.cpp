@@ -7,12 +7,12 @@
 
 #include "engine/ketama.hpp"
 #include "engine/maglev.hpp"
-#include "engine/rendezvous.hpp"
 #include "engine/round_robin.hpp"
 
 namespace ballast::engine {
 
-std::optional<Placement> build_placement(Strategy strategy, std::vector<Member> members) {
+std::optional<Placement> build_placement(Strategy strategy, std::vector<Member> members,
+                                         RendezvousTable* kept) {
   Placement placement;
   std::erase_if(members, [](const Member& m) { return m.weight == 0; });
   if (members.empty()) return placement;
@@ -44,8 +44,9 @@ std::optional<Placement> build_placement(Strategy strategy, std::vector<Member> 
       placement.lookup = round_robin_schedule(members);
       break;
     case Strategy::rendezvous: {
-      RendezvousTable table;
-      table.build(members);
+      RendezvousTable fresh;
+      RendezvousTable& table = kept != nullptr ? *kept : fresh;
+      table.update(members);
       placement.kind = shm::LookupKind::table;
       placement.lookup.assign(table.lookup().begin(), table.lookup().end());
       if (members.size() > 1) {

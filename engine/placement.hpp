@@ -8,6 +8,7 @@
 
 #include "engine/generation_writer.hpp"
 #include "engine/member.hpp"
+#include "engine/rendezvous.hpp"
 #include "engine/strategy.hpp"
 
 namespace ballast::engine {
@@ -16,8 +17,10 @@ namespace ballast::engine {
 // rendezvous depend only on the set of members; the others on their order where nginx's do (points
 // that coincide, and who of two equals comes first). Nothing if the ring would have more than
 // kMaxKetamaPoints points.
+// `kept`, if given, is the rendezvous table to update in place; the outcome is the same.
 [[nodiscard]] std::optional<Placement> build_placement(Strategy strategy,
-                                                       std::vector<Member> members);
+                                                       std::vector<Member> members,
+                                                       RendezvousTable* kept = nullptr);
 
 // An upper bound of `buffer_bytes` for that many members with that sum of weights, for sizing a
 // table before it exists.

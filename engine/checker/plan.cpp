@@ -121,7 +121,8 @@ std::uint64_t roomy(std::uint64_t bytes) {
 
 }  // namespace
 
-shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& settings) {
+shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& settings,
+                            KeptTables& kept) {
   Inventory inventory = take_inventory(table);
   FreeSpace space(table);
   auto next_service = inventory.free_services.begin();
@@ -169,7 +170,11 @@ shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& setti
     p.publish = p.is_new || record.settings_hash.load(kRelaxed) != p.settings_hash;
     if (p.publish) {
       for (auto& [group, members] : groups) {
-        auto placement = engine::build_placement(service.policy.strategy, std::move(members));
+        engine::RendezvousTable* table_of_group =
+            service.policy.strategy == engine::Strategy::rendezvous ? &kept.of(service.name, group)
+                                                                    : nullptr;
+        auto placement =
+            engine::build_placement(service.policy.strategy, std::move(members), table_of_group);
         if (!placement) {
           return shm::Error{
               shm::ErrorKind::invalid, 0, "build the ring of", service.name,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/checker/kept_tables.hpp"
 #include "engine/checker/settings.hpp"
 #include "engine/checker/sticky_keys.hpp"
 #include "engine/generation_writer.hpp"
@@ -40,7 +41,8 @@ struct Plan {
 };
 
 // `full` says what the table has too little of.
-[[nodiscard]] shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& settings);
+[[nodiscard]] shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& settings,
+                                          KeptTables& kept);
 
 // Carries the plan out: everything new is complete before a root or an identity names it, and what
 // is left over (slots and services that the settings no longer name) is retired last. May be killed

@@ -94,6 +94,7 @@ struct Publisher::State {
   TokenCounter tokens;
   Steering steering;
   BreakerWatch breakers;
+  KeptTables kept{};
 
   shm::Status grow(const Settings& wanted, const StickySecrets& sticky, std::uint64_t now_ms);
   void remember(const Settings& wanted, const Plan& plan, std::uint64_t now_ms);
@@ -207,7 +208,7 @@ shm::Status Publisher::apply(const Settings& settings, std::uint64_t now_ms) {
       record.settings_hash.store(0, kRelaxed);
     }
   }
-  auto plan = make_plan(s.segment.table, settings);
+  auto plan = make_plan(s.segment.table, settings, s.kept);
   if (!plan && plan.error().kind != shm::ErrorKind::full) return plan.error();
   const bool rows_fit = settings.max_workers <= s.segment.workers.directory.size();
   if (!plan || !rows_fit || !s.lock) return s.grow(settings, *sticky, now_ms);
@@ -252,7 +253,7 @@ shm::Status Publisher::State::grow(const Settings& wanted, const StickySecrets& 
   replicate(segment, *created);
   carry_tokens(segment, *created);
   BALLAST_POINT("growth.replicated");
-  const auto plan = make_plan(created->table, wanted);
+  const auto plan = make_plan(created->table, wanted, kept);
   if (!plan) return give_up(plan.error());
   carry_out(*plan, wanted, sticky, created->table, created->workers);
   shm::FileHeader& header = *created->table.header;
@@ -286,6 +287,7 @@ shm::Status Publisher::State::grow(const Settings& wanted, const StickySecrets& 
 
 void Publisher::State::remember(const Settings& wanted, const Plan& plan, std::uint64_t now_ms) {
   settings = wanted;
+  kept.keep_only(settings);
   instances.clear();
   by_slot.clear();
   for (std::size_t s = 0; s < plan.services.size(); ++s) {

@@ -84,9 +84,15 @@ TEST_CASE("rendezvous: removing an unusable instance moves no key again") {
   auto settings = tests::settings_of({tests::service_of("web", Strategy::rendezvous, kInstances)});
   Published published(settings);
   const Attached worker(published.directory());
+  const auto at_first = places(worker);
   published.set_usable(0, 3, false);
   const auto before = places(worker);
+  const auto complete = settings;
   settings.services[0].instances.erase(settings.services[0].instances.begin() + 3);
   published.apply(settings);
   CHECK(places(worker) == before);
+  // It comes back (to its slot, which still cools) and so do its keys: the table is updated in
+  // place at both reloads.
+  published.apply(complete);
+  CHECK(places(worker) == at_first);
 }
