@@ -29,12 +29,13 @@ class Picking {
   Picking(const Picking&) = delete;
   Picking& operator=(const Picking&) = delete;
 
-  // The port of the picked instance; 0: the pick was lost.
-  std::uint16_t pick(ballast_outcome_t outcome = BALLAST_SUCCESS) {
+  // The port of the picked instance; 0: the pick was lost. Requests to `failing` time out.
+  std::uint16_t pick(std::uint16_t failing = 0) {
     ballast_pick_t pick = BALLAST_PICK_INIT;
     const std::uint64_t key = ++count_;
     if (ballast_pick(handle_, service_, &key, sizeof key, nullptr, &pick) != BALLAST_OK) return 0;
     const std::uint16_t port = pick.port;
+    const auto outcome = port == failing ? BALLAST_TIMEOUT : BALLAST_SUCCESS;
     return ballast_report(handle_, &pick, outcome, 100) == BALLAST_OK ? port : 0;
   }
   // Where `count` picks went.
@@ -180,4 +181,16 @@ TEST_CASE("what is reloaded holds from then on") {
   for (int i = 0; i < 1'000; ++i)
     to_a += picking.pick() == a ? 1 : 0;
   CHECK(to_a == 500);
+
+  // Two failures open nothing; then they do.
+  const auto fail_twice = [&] {
+    for (int failures = 0; failures < 2;)
+      failures += picking.pick(a) == a ? 1 : 0;
+  };
+  stage.reload(daemon, stage.service(quick + "breaker.enabled = false\n"));
+  fail_twice();
+  CHECK(picking.ports(1'000) == std::set{a, b});
+  stage.reload(daemon, stage.service(quick + "breaker = { consecutive = 2, open = \"1h\" }\n"));
+  fail_twice();
+  CHECK(picking.ports(1'000) == std::set{b});
 }
