@@ -86,11 +86,17 @@ TEST_CASE("the budget: no more than the cap, whoever takes it") {
     CHECK(world.notices.size() == 2);
   }
   SUBCASE("workers' breakers have taken it all") {
-    auto& word = world.publisher->segment().workers.services[0].open_breakers;
-    REQUIRE(engine::take_budget(word, 2));
-    REQUIRE(engine::take_budget(word, 2));
+    const auto& workers = world.publisher->segment().workers;
+    for (const std::size_t instance : {std::size_t{18}, std::size_t{19}}) {
+      const auto& p = world.find(instance);
+      const engine::Breaker open{engine::BreakerState::open, 0, 1, engine::tenant_of(p.incarnation),
+                                 1};
+      REQUIRE(engine::take_budget(workers.services[0].open_breakers, 2));
+      workers.breakers[p.slot].store(engine::pack(open));
+    }
     world.wait(10'100);
     CHECK(world.notices.empty());
+    CHECK(world.out() == 2);
   }
 }
 
