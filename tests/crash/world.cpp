@@ -10,11 +10,13 @@
 #include <set>
 
 #include "engine/generation_writer.hpp"
+#include "engine/load_word.hpp"
 #include "engine/service_name.hpp"
 #include "shm/generation.hpp"
 #include "shm/host.hpp"
 #include "shm/paths.hpp"
 #include "shm/rows.hpp"
+#include "shm/tokens.hpp"
 #include "shm/totals.hpp"
 #include "tests/crash/points.hpp"
 
@@ -63,6 +65,11 @@ checker::Settings Membership::settings() const {
     service.name = name_of(s);
     service.policy.strategy = strategies[s];
     service.check.first_check = checker::FirstCheck::up;
+    if (s == kLimitedService) {
+      // Far off, so that no pick is refused; but tokens are taken.
+      service.policy.max_in_flight = 100;
+      service.policy.service_max_in_flight = 200;
+    }
     for (int i = 0; i < kInstances; ++i) {
       if ((members[s] >> i & 1) == 0) continue;
       const shm::Endpoint endpoint = address_of(s, i);
@@ -149,6 +156,7 @@ void World::inspect() {
     publisher.tick();  // the witness may have moved to another segment just now
   }
   check_counts(publisher);
+  check_loads(publisher);
   publisher.leave();
 }
 
@@ -269,6 +277,29 @@ void World::check_counts(const checker::Publisher& publisher) const {
   CHECK(as_signed(counts.reported) == as_signed(ledger().reported));
   CHECK(as_signed(counts.abandoned) ==
         as_signed(ledger().started - ledger().reported - held_.size()));
+}
+
+// What the board makes of the rows, and what is taken of limits: exactly what the living hold.
+void World::check_loads(checker::Publisher& publisher) const {
+  static_cast<void>(publisher.look_at_loads());
+  const auto& segment = publisher.segment();
+  std::uint32_t limited = 0;
+  for (const auto& p : publisher.instances()) {
+    const auto held = static_cast<std::uint32_t>(
+        std::count_if(held_.begin(), held_.end(),
+                      [&](const ballast_pick_t& pick) { return pick.slot == p.slot; }));
+    CHECK(publisher.loads().in_flight(p.slot) == held);
+    CHECK(engine::unpack_load(segment.table.loads[p.slot].load(kRelaxed)).in_flight == held);
+    const auto& tokens = segment.workers.instances[p.slot].tokens;
+    const bool is_limited = p.service == static_cast<std::size_t>(kLimitedService);
+    CHECK(shm::unpack_tokens(tokens.load(kRelaxed)).used == (is_limited ? held : 0));
+  }
+  for (const ballast_pick_t& pick : held_)
+    limited += owner_of_address(pick.address) == kLimitedService ? 1 : 0;
+  std::uint32_t taken = 0;
+  for (const shm::SharedServiceRecord& shared : segment.workers.services)
+    taken += shm::unpack_tokens(shared.tokens.load(kRelaxed)).used;
+  CHECK(taken == limited);
 }
 
 // Nothing half made and nothing forgotten: the locator, the active segment, and one being drained.

@@ -18,6 +18,7 @@ namespace ballast::crash {
 // another service, or a former tenant, is known when it is seen. The first and the last are ketama,
 // whose arrays change their size with every member, so that regions of the arena change hands.
 inline constexpr int kServices = 4;
+inline constexpr int kLimitedService = 3;  // takes tokens and keeps journals
 [[nodiscard]] std::string name_of(int service);
 [[nodiscard]] shm::Endpoint address_of(int service, int instance);
 
@@ -72,6 +73,7 @@ class World {
   void check_picks();
   void check_table(checker::Publisher& publisher) const;
   void check_counts(const checker::Publisher& publisher) const;
+  void check_loads(checker::Publisher& publisher) const;
   void check_files(const checker::Publisher& publisher) const;
   [[nodiscard]] static Counts count(const checker::Publisher& publisher);
 
