@@ -38,16 +38,6 @@ std::unique_ptr<Chooser> make_hot_cold(const Sizes& sizes) {
   return production(sizes, policy, Sharing::host);
 }
 
-// With the breaker at its defaults.
-template <Rule rule, std::uint32_t choices = 2>
-std::unique_ptr<Chooser> make_breaking(const Sizes& sizes) {
-  const engine::Policy defaults;
-  engine::Policy policy = policy_of(rule, choices);
-  policy.breaker_consecutive = defaults.breaker_consecutive;
-  policy.breaker_rate_percent = defaults.breaker_rate_percent;
-  return production(sizes, policy, Sharing::host);
-}
-
 constexpr std::uint32_t kAll = 0;
 
 }  // namespace
@@ -57,6 +47,7 @@ const std::vector<Strategy>& strategies() {
       {"round_robin", Kind::fixed, "", make<Rule::round_robin>},
       {"random", Kind::fixed, "", make<Rule::random>},
       {"maglev", Kind::fixed, "", make<Rule::maglev>},
+      {"rendezvous", Kind::fixed, "", make<Rule::rendezvous>},
       {"ketama", Kind::fixed, "", make<Rule::ketama>},
       {"maglev_bounded", Kind::fixed, "", make_bounded},
       {"least_connections", Kind::fixed, "", make<Rule::least_connections>},
@@ -64,8 +55,6 @@ const std::vector<Strategy>& strategies() {
       {"least_response_time", Kind::fixed, "", make<Rule::least_response_time>},
       {"adaptive", Kind::adaptive, "", make<Rule::adaptive, kAdaptiveChoices>},
       {"adaptive_hot_cold", Kind::option, "", make_hot_cold},
-      {"adaptive_breaker", Kind::option, "", make_breaking<Rule::adaptive, kAdaptiveChoices>},
-      {"round_robin_breaker", Kind::option, "", make_breaking<Rule::round_robin>},
       {"least_connections.per_worker", Kind::per_worker, "least_connections",
        make<Rule::least_connections, 2, Sharing::worker>},
       {"least_response_time.per_worker", Kind::per_worker, "least_response_time",

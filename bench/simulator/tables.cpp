@@ -40,6 +40,7 @@ struct Figures {
 
 std::vector<double> divide(const std::vector<double>& by, const std::vector<double>& what) {
   std::vector<double> ratios;
+  ratios.reserve(what.size());
   for (std::size_t i = 0; i < what.size(); ++i)
     ratios.push_back(what[i] / by[i]);
   return ratios;
@@ -134,8 +135,13 @@ void add_elsewhere(Rows& rows, const Plan& plan) {
   struct Variant {
     const char* name;
     void (*change)(Scale& scale);
+    std::uint64_t load_interval_ns = Sizes{}.load_interval_ns;
   };
-  static constexpr Variant kVariants[] = {
+  const auto short_work = [](Scale& scale) {
+    scale.work_ms = 1;
+    scale.seconds = scale.warm_up_seconds + (scale.seconds - scale.warm_up_seconds) / 5;
+  };
+  const Variant variants[] = {
       {"30_percent_load", [](Scale& scale) { scale.utilisation = 0.3; }},
       {"90_percent_load", [](Scale& scale) { scale.utilisation = 0.9; }},
       {"1_server_each", [](Scale& scale) { scale.servers = 1; }},
@@ -144,11 +150,8 @@ void add_elsewhere(Rows& rows, const Plan& plan) {
          scale.servers = 16;
          scale.seconds = scale.warm_up_seconds + (scale.seconds - scale.warm_up_seconds) / 2;
        }},
-      {"work_of_1_ms",
-       [](Scale& scale) {
-         scale.work_ms = 1;
-         scale.seconds = scale.warm_up_seconds + (scale.seconds - scale.warm_up_seconds) / 5;
-       }},
+      {"work_of_1_ms", short_work},
+      {"work_of_1_ms_looks_every_0.5_ms", short_work, 500'000},
       {"work_of_100_ms",
        [](Scale& scale) {
          scale.work_ms = 100;
@@ -157,14 +160,14 @@ void add_elsewhere(Rows& rows, const Plan& plan) {
        }},
       {"16_backends", [](Scale& scale) { scale.backends = 16; }},
   };
-  for (const Variant& variant : kVariants) {
+  for (const Variant& variant : variants) {
     Plan changed = plan;
     variant.change(changed.scale);
     for (const char* scenario : {"equal", "quarter_half_speed", "antagonist", "heavy_tail"}) {
       for (const char* name : kCompared) {
         const Scenario made = make_scenario(scenario, kManyWorkers, plan.first_seed, changed.scale);
-        const auto chooser =
-            find_strategy(name).make({changed.scale.backends, kManyWorkers, plan.first_seed});
+        const auto chooser = find_strategy(name).make(
+            {changed.scale.backends, kManyWorkers, plan.first_seed, variant.load_interval_ns});
         const double p99_ms = simulate(made, *chooser).quantile_ms(0.99);
         rows.add({std::string("sim.elsewhere_p99_ms/") + variant.name + "/" + scenario + "/" + name,
                   spread_of({p99_ms}), "ms", Better::lower, std::nullopt});
