@@ -161,6 +161,30 @@ TEST_CASE("a successor goes on with ejections and ramps, and flaps nothing") {
   CHECK_FALSE(world.state(2).plain);  // back from ejection: slowly
 }
 
+TEST_CASE("a growth into another segment takes ejections, ramps and the budget along") {
+  Settings settings = tests::steered_settings(5);
+  settings.services[0].slow_start.window = Milliseconds(60'000);
+  Steered world(settings);
+  world.tick();
+  world.request(2'000, [](std::size_t i) { return sick_is(2, i); });
+  world.wait(10'100);
+  world.set(1, Health::down);
+  world.set(1, Health::up);
+  REQUIRE(world.state(2).ejected);
+  const std::uint64_t segment = world.publisher->segment_id();
+  world.settings.max_workers = 64;
+  world.apply();
+  REQUIRE(world.publisher->segment_id() != segment);
+  CHECK(world.state(2).ejected);
+  CHECK(world.details(2).ejected_until_ns.load() != 0);
+  CHECK(world.out() == 1);
+  CHECK(world.state(1).weight == 6);
+  CHECK_FALSE(world.request(2'000).contains(2));
+  world.wait(34'000);
+  CHECK_FALSE(world.state(2).ejected);
+  CHECK(world.out() == 0);
+}
+
 TEST_CASE("slow start: what was down starts at a tenth and grows to the whole; a start does not") {
   Settings settings = tests::steered_settings(4);
   settings.services[0].slow_start.window = Milliseconds(10'000);
