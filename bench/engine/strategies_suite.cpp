@@ -5,6 +5,7 @@
 int main(int argc, char** argv) {
   using namespace ballast::bench;
   Suite suite("strategies");
+  add_strategy_cost_cases(suite);
   add_inflight_cases(suite);
   add_disruption_cases(suite);
   return suite.run(argc, argv);

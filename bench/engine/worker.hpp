@@ -49,6 +49,7 @@ class Worker {
 
   std::vector<Key> keys;
 
+  [[nodiscard]] const engine::ServiceView& service() const noexcept { return service_; }
   [[nodiscard]] const engine::GenerationView& view() const noexcept { return service_.first(); }
 
  private:
