@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <set>
@@ -179,4 +180,39 @@ TEST_CASE("forks in the middle of other threads' work leave usable children") {
   CHECK(results == std::set<int>{0});
   published.publisher().tick();
   CHECK(published.in_flight() == 0);
+}
+
+TEST_CASE("a child does not draw what its parent draws") {
+  tests::Published published(
+      tests::settings_of({tests::service_of("web", engine::Strategy::random, 1000)}));
+  const tests::Attached worker(published.directory());
+  constexpr std::size_t kPicks = 64;
+  using Slots = std::array<std::uint32_t, kPicks>;
+  const auto draw = [&] {
+    Slots slots{};
+    for (std::uint32_t& slot : slots) {
+      ballast_pick_t pick = BALLAST_PICK_INIT;
+      const auto status = ballast_pick(worker.handle, worker.service, nullptr, 0, nullptr, &pick);
+      if (status != BALLAST_OK ||
+          ballast_report(worker.handle, &pick, BALLAST_SUCCESS, 1) != status)
+        ::_exit(1);
+      slot = pick.slot;
+    }
+    return slots;
+  };
+  static_cast<void>(draw());
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const Slots drawn = draw();
+    ::_exit(::write(ends[1], &drawn, sizeof drawn) == sizeof drawn ? 0 : 1);
+  }
+  const Slots own = draw();
+  Slots childs{};
+  REQUIRE(::read(ends[0], &childs, sizeof childs) == sizeof childs);
+  CHECK(tests::exit_of(child) == 0);
+  ::close(ends[0]);
+  ::close(ends[1]);
+  CHECK(own != childs);
 }

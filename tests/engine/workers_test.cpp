@@ -8,12 +8,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstring>
+#include <functional>
+#include <iterator>
 #include <new>
 #include <vector>
 
+#include "engine/pick.hpp"
 #include "shm/generation.hpp"
 #include "tests/support/attached.hpp"
 #include "tests/support/published.hpp"
@@ -52,9 +56,24 @@ struct SharedBoard {
   ~SharedBoard() { ::munmap(board, sizeof(Board)); }
 };
 
-// The first set has the third byte 0 in its addresses, the second one 4.
-checker::Settings set_of(Strategy strategy, std::uint64_t epoch) {
-  return settings_of({service_of("web", strategy, kInstances, epoch % 2 == 0 ? 0 : 1000)});
+using PolicyOf = std::function<engine::Policy(std::uint64_t epoch)>;
+
+// The first set has the third byte 0 in its addresses, the second one 4. Limits need tiers: what is
+// above them goes to the second.
+checker::Settings set_of(const PolicyOf& policy_of, std::uint64_t epoch) {
+  const engine::Policy policy = policy_of(epoch);
+  auto service = service_of("web", policy.strategy, kInstances, epoch % 2 == 0 ? 0 : 1000);
+  service.policy = policy;
+  for (std::size_t i = 0; i < service.instances.size() && policy.max_in_flight != 0; ++i)
+    service.instances[i].tier = i % 2;
+  return settings_of({service});
+}
+PolicyOf always(Strategy strategy) {
+  return [strategy](std::uint64_t) {
+    engine::Policy policy;
+    policy.strategy = strategy;
+    return policy;
+  };
 }
 
 [[noreturn]] void work(const std::string& directory, Board& board, int number) {
@@ -77,7 +96,7 @@ checker::Settings set_of(Strategy strategy, std::uint64_t epoch) {
   ::_exit(0);
 }
 
-void run(Strategy strategy) {
+void run(const PolicyOf& strategy) {
   const SharedBoard shared;
   Board& board = *shared.board;
   // The first generation that holds instances has epoch 1.
@@ -118,11 +137,78 @@ void run(Strategy strategy) {
 }  // namespace
 
 TEST_CASE("workers never see two generations at once: tables") {
-  run(Strategy::maglev);
+  run(always(Strategy::maglev));
 }
 TEST_CASE("workers never see two generations at once: rings") {
-  run(Strategy::ketama);
+  run(always(Strategy::ketama));
 }
 TEST_CASE("workers never see two generations at once: schedules") {
-  run(Strategy::round_robin);
+  run(always(Strategy::round_robin));
+}
+TEST_CASE("workers never see two generations at once: random draws") {
+  run(always(Strategy::random));
+}
+TEST_CASE("workers never see two generations at once: by load") {
+  run(always(Strategy::adaptive));
+}
+TEST_CASE("a change of strategy loses no pick") {
+  run([](std::uint64_t epoch) {
+    constexpr Strategy kChanging[] = {Strategy::maglev,
+                                      Strategy::random,
+                                      Strategy::least_connections,
+                                      Strategy::rendezvous,
+                                      Strategy::adaptive,
+                                      Strategy::round_robin,
+                                      Strategy::ketama,
+                                      Strategy::least_response_time};
+    engine::Policy policy;
+    policy.strategy = kChanging[epoch % std::size(kChanging)];
+    policy.choices = epoch % 3 == 0 ? 0 : 2;
+    policy.hash_bound_percent = epoch % 5 == 0 ? 125 : 0;
+    policy.max_in_flight = epoch % 4 == 0 ? 50 : 0;
+    policy.service_max_in_flight = epoch % 7 == 0 ? 500 : 0;
+    policy.panic_percent = epoch % 2 == 0 ? 50 : 0;
+    return policy;
+  });
+}
+
+TEST_CASE("round robin is one order for the whole host") {
+  constexpr int kProcesses = 4;
+  constexpr int kCount = 7;
+  constexpr std::uint64_t kPicks = 1'000'000;
+  Published published(settings_of({service_of("web", Strategy::round_robin, kCount)}));
+  std::vector<pid_t> workers;
+  for (int w = 0; w < kProcesses; ++w) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const Attached worker(published.directory());
+      // Not alike: a tenth, two, three and four tenths of the picks.
+      for (std::uint64_t i = 0; i < kPicks * static_cast<std::uint64_t>(w + 1) / 10; ++i) {
+        ballast_pick_t pick = BALLAST_PICK_INIT;
+        if (ballast_pick(worker.handle, worker.service, nullptr, 0, nullptr, &pick) != BALLAST_OK ||
+            ballast_report(worker.handle, &pick, BALLAST_SUCCESS, 1) != BALLAST_OK) {
+          ::_exit(1);
+        }
+      }
+      ballast_detach(worker.handle);
+      ::_exit(0);
+    }
+    workers.push_back(child);
+  }
+  for (const pid_t worker : workers) {
+    int status = 0;
+    ::waitpid(worker, &status, 0);
+    CHECK(status == 0);
+  }
+  std::vector<std::uint64_t> counts;
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    counts.push_back(published.totals(published.find(0, i).slot).values[shm::kSuccess]);
+    sum += counts.back();
+  }
+  CHECK(sum == kPicks);
+  const auto [least, most] = std::minmax_element(counts.begin(), counts.end());
+  CHECK(*most - *least <= engine::kTicketBlock);
+  // What each worker sits on are successive turns.
+  CHECK(*most - *least <= 1 + kProcesses);
 }
