@@ -2,8 +2,8 @@
  *
  * The narrow waist of Ballast: nginx, Python and C++ all go through it. A checker (`ballastd`)
  * writes the health of every instance into shared memory; a worker attaches, and each pick is then
- * a few atomic loads: no lock, no system call, no allocation, no message, no clock. If the checker
- * dies, picks go on from what it published last.
+ * a few atomic loads: no lock, no system call, no allocation, no message, and no clock but on rare
+ * paths (see ballast_pick()). If the checker dies, picks go on from what it published last.
  *
  *     ballast_t *b;
  *     ballast_service_t web;
@@ -216,8 +216,13 @@ BALLAST_API ballast_status_t ballast_find_service(ballast_t* handle, const char*
  * flight until it is reported; on anything else it holds nothing to report. Never blocks,
  * allocates, locks, calls the system or reads a clock, except in the first pick after the table
  * moved to new files, after fork(), or while a row or the new files cannot be had (then every
- * 1024th pick tries again, or the first after two seconds). BALLAST_OK, _NO_INSTANCE,
- * _SERVICE_UNKNOWN, _STALE, _NOT_ATTACHED, _INVALID_ARGUMENT, _CORRUPT or _SYSTEM_ERROR. */
+ * 1024th pick tries again, or the first after two seconds). A clock that needs no system call
+ * (CLOCK_MONOTONIC_COARSE) is read besides: by picks that come to an instance whose circuit breaker
+ * is open; and by about one pick in 256 of services that compare load, have a hash bound or a
+ * policy for a silent checker, to see whether the checker still moves. While it does not, picks by
+ * load add up what all workers have in flight: slower, the more workers there are. BALLAST_OK,
+ * _NO_INSTANCE, _LIMITED, _RETRY_BUDGET (only with `tried`), _SERVICE_UNKNOWN, _STALE,
+ * _NOT_ATTACHED, _INVALID_ARGUMENT, _CORRUPT or _SYSTEM_ERROR. */
 BALLAST_API ballast_status_t ballast_pick(ballast_t* handle, ballast_service_t service,
                                           const void* key, size_t length,
                                           const ballast_pick_options_t* options,

@@ -89,10 +89,7 @@ template <class Also>
 [[nodiscard, gnu::noinline]] Choice choose(ServiceView& service, Picker& me, const Request& request,
                                            Also&& also) noexcept {
   Choice choice;
-  if (compares_load(service.policy.strategy) && look_at_load_beat(service, me) &&
-      !service.sums_rows && me.row.counters != nullptr) {
-    service.arm();
-  }
+  if (uses_load(service.policy) && look_at_load_beat(service, me) && service.may_arm) service.arm();
   choice.result = detail::refused_at_once(service, request);
   const bool is_refused = choice.result != PickResult::ok;
   const PanicMode stale = detail::staleness(service, me);

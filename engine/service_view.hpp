@@ -65,6 +65,7 @@ struct ServiceView {
   Path path = Path::long_way;
   std::uint8_t flags = 0;  // pick_flags that every pick of the service has
   bool sums_rows = false;  // the load board stands still
+  bool may_arm = false;    // straight paths are allowed where they apply
   Policy policy;
 
   const shm::ServiceRecord* record = nullptr;
@@ -90,12 +91,14 @@ struct ServiceView {
     for (GenerationView& group : groups)
       group.poison();
     path = Path::long_way;
+    may_arm = false;
     group_count = 0;
   }
 
   // Allows the straight paths, where they decide as choose() would. Only when picks may be counted
   // and nothing needs attention.
   void arm() noexcept {
+    may_arm = true;
     path = straight_path();
     if (path == Path::table) first().arm();
   }
@@ -131,11 +134,17 @@ struct ServiceView {
   }
 };
 
+// Whether picks go by what the load board publishes.
+[[nodiscard]] constexpr bool uses_load(const Policy& policy) noexcept {
+  return compares_load(policy.strategy) ||
+         (is_keyed(policy.strategy) && policy.hash_bound_percent != 0);
+}
+
 // What every pick of a service with this policy tells its report.
 [[nodiscard]] constexpr std::uint8_t constant_flags(const Policy& policy) noexcept {
   std::uint8_t flags = 0;
-  if (compares_load(policy.strategy) || policy.hash_bound_percent != 0 ||
-      policy.max_in_flight != 0 || policy.service_max_in_flight != 0 || policy.retry_percent != 0) {
+  if (uses_load(policy) || policy.max_in_flight != 0 || policy.service_max_in_flight != 0 ||
+      policy.retry_percent != 0) {
     flags |= pick_flags::kJournals;
   }
   if (policy.breaker_consecutive != 0 || policy.breaker_rate_percent != 0) {
