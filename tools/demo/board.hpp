@@ -43,7 +43,8 @@ struct alignas(128) WorkerFigures {
   Figure slowest_us;
   // When a key of the victim first fell elsewhere since one last fell on the victim; 0: not since.
   Figure avoided_ns;
-  std::array<Figure, kServers> served;         // requests that each server answered well
+  Figure first_error_ns;                // when a server first answered that it had failed; 0: never
+  std::array<Figure, kServers> served;  // requests that each server answered well
   std::array<Figure, kServers> chosen_ns;      // when a first pick last fell on each server
   std::array<Figure, kOutcomes> bad_attempts;  // attempts that failed, by outcome
 };

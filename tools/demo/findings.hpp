@@ -24,6 +24,13 @@ struct ServerDeath {
   std::uint64_t keys_not_home = 0;   // after that
 };
 
+// A server that passes its checks and answers requests with 500.
+struct ServerSickness {
+  std::uint64_t bad_answers = 0;     // that the workers got before all avoided it
+  std::uint64_t seen_by_all_ns = 0;  // from the first one on
+  std::uint64_t back_in_use_ns = 0;  // from its recovery until all of its keys were home
+};
+
 struct WorkerDeath {
   std::size_t worker = 0;
   std::int64_t seen_in_flight = 0;  // in its row, when looked at first after its death
@@ -45,6 +52,7 @@ struct CheckerDeath {
 struct Findings {
   KeysByServer keys{};  // that each server owns
   ServerDeath server;
+  ServerSickness sickness;
   WorkerDeath worker;
   CheckerDeath checker;
   std::array<pid_t, kWorkers> worker_pids{};

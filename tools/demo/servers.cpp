@@ -25,9 +25,9 @@ constexpr unsigned kHighestPort = 32'767;
 constexpr unsigned kStartWithinMs = 5'000;
 constexpr int kPortAttempts = 5;
 
-// {0} directory, {1} port, {2} number, {3} the slow path. `master_process off` makes nginx one
-// process. Keep-alive never ends by nginx's own choice, so that every broken connection of the demo
-// is one that somebody was killed for.
+// {0} directory, in which a file `sick` makes it answer 500, {1} port, {2} number, {3} the slow
+// path. `master_process off` makes nginx one process. Keep-alive never ends by nginx's own choice,
+// so that every broken connection of the demo is one that somebody was killed for.
 constexpr std::string_view kConfiguration = R"(daemon off;
 master_process off;
 pid {0}/nginx.pid;
@@ -46,7 +46,11 @@ http {{
   add_header X-Server {2} always;
   server {{
     listen 127.0.0.1:{1};
-    location / {{ return 200 "server {2}: $uri\n"; }}
+    location / {{
+      if (-f {0}/sick) {{ return 500; }}
+      return 200 "server {2}: $uri\n";
+    }}
+    location = / {{ return 200 "server {2}\n"; }}
     location = {3} {{ limit_rate 1k; alias {0}/slow.txt; }}
   }}
 }}
@@ -130,6 +134,15 @@ void Servers::start_again(std::size_t server) {
   if (!launch(server)) {
     throw Failure(
         fmt::format("server {} does not start again: {}", server + 1, last_words(server)));
+  }
+}
+
+void Servers::set_sick(std::size_t server, bool sick) const {
+  const std::string file = servers_[server].directory + "/sick";
+  if (sick) {
+    write_file(file, "");
+  } else {
+    std::filesystem::remove(file);
   }
 }
 

@@ -34,6 +34,8 @@ class Servers {
   void wait(std::size_t server) { servers_[server].process.wait(); }
   // Starts a killed one again, on the port that it had; returns when it answers.
   void start_again(std::size_t server);
+  // From now on it answers every request for a key with 500, or well again. Checks go on to pass.
+  void set_sick(std::size_t server, bool sick) const;
   // The first one that should be running and is not, or kNobody.
   [[nodiscard]] unsigned find_dead() noexcept;
   // What a server's log says last.

@@ -31,7 +31,7 @@ std::string configuration(const std::string& directory, const Servers& servers) 
     instances += fmt::format("{}\"{}\"", i == 0 ? "" : ", ", servers.address(i));
   return fmt::format(
       "[ballast]\nnamespace = \"demo\"\ndirectory = \"{}\"\n\n[service.{}]\n"
-      "instances = [{}]\n",
+      "instances = [{}]\nbreaker = {{ open = \"500ms\" }}\n",
       directory, kService, instances);
 }
 

@@ -30,7 +30,9 @@ class Story {
     start_workers();
     stage_.pause(share(14));
     kill_server();
-    stage_.pause(share(14));
+    stage_.pause(share(7));
+    make_server_sick();
+    stage_.pause(share(7));
     kill_worker();
     stage_.pause(share(10));
     kill_checker();
@@ -96,12 +98,8 @@ class Story {
     stage_.servers().wait(kVictim);
     screen_.event(Tone::bad, "kill -9 server {} (pid {}), which has {} keys", kVictim + 1, pid,
                   grouped(found_.keys[kVictim]));
-    const auto avoided_by = [](const WorkerFigures& worker) {
-      const std::uint64_t avoided = get(worker.avoided_ns);
-      return avoided != 0 && avoided >= get(worker.chosen_ns[kVictim]);
-    };
     stage_.wait_until("all workers to notice the death of a server", [&] {
-      return std::all_of(board_.workers.begin(), board_.workers.end(), avoided_by);
+      return std::all_of(board_.workers.begin(), board_.workers.end(), avoids_victim);
     });
     measure_avoidance(killed_ns);
     screen_.event(Tone::good, "all {} workers avoid it {} after the kill (last pick of it: {})",
@@ -119,10 +117,59 @@ class Story {
                   stage_.servers().pid(kVictim));
     stage_.wait_until("the server that was started again to be used",
                       [this] { return stage_.look().instances[kVictim].usable; });
+    // Its death may have failed enough requests to open its breaker, too.
+    stage_.wait_until("its keys to come home",
+                      [this] { return stage_.look_at_keys().not_home == 0; });
     death.back_in_use_ns = now_ns() - started_ns;
     death.keys_not_home = stage_.look_at_keys().not_home;
     screen_.event(Tone::good, "server {} is back in use {} later; keys that are not home: {}",
                   kVictim + 1, duration(death.back_in_use_ns), death.keys_not_home);
+  }
+
+  // Its checks pass all the while: only requests tell, and the breaker that they open for
+  // everybody.
+  void make_server_sick() {
+    ServerSickness& sickness = found_.sickness;
+    const auto bad_answers = [this] {
+      return total_bad_attempts(board_, static_cast<std::size_t>(Outcome::server_error));
+    };
+    const std::uint64_t before = bad_answers();
+    set(board_.watching, 1);
+    stage_.servers().set_sick(kVictim, true);
+    screen_.event(Tone::bad, "server {} answers 500 from now on; its health checks pass",
+                  kVictim + 1);
+    stage_.wait_until("a server's first bad answer", [&] { return bad_answers() != before; });
+    stage_.wait_until("all workers to avoid a server that answers 500", [this] {
+      return std::all_of(board_.workers.begin(), board_.workers.end(), avoids_victim);
+    });
+    std::uint64_t first_ns = UINT64_MAX;
+    std::uint64_t last_ns = 0;
+    for (const WorkerFigures& worker : board_.workers) {
+      if (const std::uint64_t first = get(worker.first_error_ns); first != 0)
+        first_ns = std::min(first_ns, first);
+      last_ns = std::max(last_ns, get(worker.avoided_ns));
+    }
+    sickness.seen_by_all_ns = last_ns - std::min(first_ns, last_ns);
+    sickness.bad_answers = bad_answers() - before;
+    screen_.event(Tone::good,
+                  "its breaker opened for all {} workers: {} after the first of {} bad answers",
+                  kWorkers, duration(sickness.seen_by_all_ns), sickness.bad_answers);
+    stage_.pause(share(6));
+    set(board_.watching, 0);
+    const std::uint64_t recovered_ns = now_ns();
+    stage_.servers().set_sick(kVictim, false);
+    stage_.wait_until("a recovered server's keys to come home",
+                      [this] { return stage_.look_at_keys().not_home == 0; });
+    sickness.back_in_use_ns = now_ns() - recovered_ns;
+    screen_.event(Tone::good,
+                  "it has recovered, was tried by one request, and has its keys back {} later",
+                  duration(sickness.back_in_use_ns));
+  }
+
+  // Since it last picked the victim, a worker has picked another one for one of its keys.
+  static bool avoids_victim(const WorkerFigures& worker) noexcept {
+    const std::uint64_t avoided = get(worker.avoided_ns);
+    return avoided != 0 && avoided >= get(worker.chosen_ns[kVictim]);
   }
 
   void measure_avoidance(std::uint64_t killed_ns) {

@@ -90,6 +90,10 @@ void print_summary(const Findings& found, const Board& board, Screen& screen) {
            "avoided by all {} after the kill (last pick of it: {}); back {} after its start",
            duration(found.server.seen_by_all_ns), duration_or_none(found.server.last_pick_ns),
            duration(found.server.back_in_use_ns)));
+  fact("  answering 500",
+       fmt::format("avoided by all {} after {} bad answers; all keys home {} after it recovered",
+                   duration(found.sickness.seen_by_all_ns), found.sickness.bad_answers,
+                   duration(found.sickness.back_in_use_ns)));
   fact(fmt::format("worker {}", found.worker.worker + 1),
        fmt::format("killed worker held {} requests (seen in its row: {}); reaped after {}",
                    found.worker.held, found.worker.seen_in_flight,

@@ -90,6 +90,8 @@ class Worker {
     const Reply reply = client_.get(pick_port(pick), "/" + text);
     set(mine_.asking, 0);
     pick.report(reply.outcome, std::chrono::microseconds((now_ns() - begin) / 1000));
+    if (reply.outcome == Outcome::server_error && get(mine_.first_error_ns) == 0)
+      set(mine_.first_error_ns, now_ns());
     if (reply.outcome != Outcome::success) {
       add(mine_.bad_attempts[static_cast<std::size_t>(reply.outcome)]);
       return false;
