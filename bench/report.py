@@ -39,6 +39,8 @@ MEANINGS = {
                                    "joined, left, failed or changed its weight",
     "disruption.added_over_ideal": "rendezvous table: entries that one that joins moves over its "
                                    "share, mean of 100 joins",
+    "breaker.open_all_p99_us": "from the call that reports the last failure to the pick by which the "
+                               "last of five processes sees the breaker open",
     "death.thousand_ms": "the same for a process that serves 1000 instances",
     "sim.adaptive_worst_over_best": "simulated: p99 of `adaptive` over that of the best fixed strategy, "
                                     "the worst of all scenarios",

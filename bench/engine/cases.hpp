@@ -15,6 +15,7 @@ void add_death_cases(Suite& suite);    // from SIGKILL to the last worker's pick
 void add_variant_cases(Suite& suite);  // other ways of guarding the same table
 
 // Of suite `strategies`.
+void add_breaker_cases(Suite& suite);        // from the last failure to the last process's pick
 void add_inflight_cases(Suite& suite);       // shared atomics against rows with published totals
 void add_strategy_cost_cases(Suite& suite);  // pick and report with each strategy
 void add_disruption_cases(Suite& suite);     // what changes of members move

@@ -8,5 +8,6 @@ int main(int argc, char** argv) {
   add_strategy_cost_cases(suite);
   add_inflight_cases(suite);
   add_disruption_cases(suite);
+  add_breaker_cases(suite);
   return suite.run(argc, argv);
 }

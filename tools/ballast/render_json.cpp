@@ -45,6 +45,27 @@ const char* lookup_name(shm::LookupKind kind) {
   return "unknown";
 }
 
+const char* breaker_name(engine::BreakerState state) {
+  switch (state) {
+    case engine::BreakerState::closed:
+      return "closed";
+    case engine::BreakerState::open:
+      return "open";
+    case engine::BreakerState::half_open:
+      break;
+  }
+  return "half_open";
+}
+
+Json breaker_json(const BreakerView& b) {
+  return {{"state", breaker_name(b.state)},
+          {"failures", b.failures},
+          {"level", b.level},
+          {"left_ms", b.left_ms},
+          {"window_failures", b.window_failures},
+          {"window_requests", b.window_requests}};
+}
+
 Json instance_json(const InstanceView& i) {
   return {{"address", i.address},
           {"slot", i.slot},
@@ -63,6 +84,7 @@ Json instance_json(const InstanceView& i) {
           {"ejected", i.state.ejected},
           {"ejections", i.ejections},
           {"ejected_until_ns", i.ejected_until_ns},
+          {"breaker", breaker_json(i.breaker)},
           {"latency_us", i.latency_us},
           {"qps", i.qps},
           {"utilisation", i.utilisation},

@@ -139,6 +139,21 @@ std::string weight_text(const InstanceView& instance) {
   return part + "/" + std::to_string(instance.configured_weight);
 }
 
+// What its breaker keeps away; empty while that is closed and nothing has failed.
+std::string breaker_text(const BreakerView& breaker) {
+  const std::string left = fmt::format("{} s", (breaker.left_ms + 999) / 1000);
+  switch (breaker.state) {
+    case engine::BreakerState::open:
+      return fmt::format("breaker open, {}{}", breaker.left_ms == 0 ? "due" : left + " left",
+                         breaker.level > 1 ? fmt::format(", {} times", breaker.level) : "");
+    case engine::BreakerState::half_open:
+      return "breaker half open, one request tries it";
+    case engine::BreakerState::closed:
+      break;
+  }
+  return breaker.failures == 0 ? "" : plural(breaker.failures, "failure") + " in a row";
+}
+
 // Why an instance gets less than its weight, most telling first; "-" if it does not.
 std::string why_text(const InstanceView& instance, std::uint64_t now) {
   if (instance.phase == shm::Phase::cooling) return "-";
@@ -149,9 +164,10 @@ std::string why_text(const InstanceView& instance, std::uint64_t now) {
         "ejected, {} left{}",
         instance.ejected_until_ns > now ? age_text(now, instance.ejected_until_ns) : "0 s", times);
   }
-  std::string out;
+  std::string out = breaker_text(instance.breaker);
   if (instance.ramp_since_ns != 0) {
-    out = fmt::format("slow start for {}", age_text(instance.ramp_since_ns, now));
+    if (!out.empty()) out += ", ";
+    out += fmt::format("slow start for {}", age_text(instance.ramp_since_ns, now));
   }
   if (instance.multiplier < 1) {
     if (!out.empty()) out += ", ";

@@ -6,7 +6,9 @@
 #include <cstring>
 #include <optional>
 
+#include "engine/coarse_clock.hpp"
 #include "engine/ejection_budget.hpp"
+#include "engine/failure_window.hpp"
 #include "engine/generation_view.hpp"
 #include "engine/group_word.hpp"
 #include "engine/service_name.hpp"
@@ -68,6 +70,28 @@ InstanceView read_instance(const shm::Table& table, std::uint64_t slot, shm::Pha
   view.check_failures = relaxed(record.check_failures);
   view.flips = relaxed(record.flips);
   add(view.counters, shm::read_record(table.carried[slot]));
+  return view;
+}
+
+// `now_ms` 0: the clock of the machine that wrote this is not ours.
+BreakerView read_breaker(const shm::Workers& workers, const InstanceView& instance,
+                         std::uint64_t now_ms) {
+  BreakerView view;
+  if (instance.slot >= workers.breakers.size() || instance.slot >= workers.instances.size())
+    return view;
+  const engine::Breaker b = engine::unpack_breaker(relaxed(workers.breakers[instance.slot]));
+  if (b.tenant != engine::tenant_of(instance.state.incarnation)) return view;
+  view.state = b.state;
+  view.level = b.level;
+  if (b.state == engine::BreakerState::closed) {
+    view.failures = b.count;
+  } else if (now_ms != 0 && b.until_ms > now_ms) {
+    view.left_ms = b.until_ms - now_ms;
+  }
+  const engine::FailureWindow window =
+      engine::unpack_window(relaxed(workers.instances[instance.slot].window));
+  view.window_failures = std::uint64_t{window.cur_failures} + window.prev_failures;
+  view.window_requests = std::uint64_t{window.cur_total} + window.prev_total;
   return view;
 }
 
@@ -255,13 +279,16 @@ void read_workers(const shm::Table& table, const shm::Workers& workers, const sh
   snapshot.workers_bytes = workers.file.size();
   snapshot.row_capacity = workers.directory.size();
   std::vector<InstanceView*> by_slot(table.instances.size(), nullptr);
+  const std::uint64_t now_ms = snapshot.this_boot ? engine::coarse_ms() : 0;
   for (ServiceView& service : snapshot.services) {
     if (service.record < workers.services.size()) {
       service.out =
           engine::unpack_budget(relaxed(workers.services[service.record].open_breakers)).count;
     }
-    for (InstanceView& instance : service.instances)
+    for (InstanceView& instance : service.instances) {
       by_slot[instance.slot] = &instance;
+      instance.breaker = read_breaker(workers, instance, now_ms);
+    }
   }
   for (std::uint64_t i = 0; i < workers.directory.size(); ++i) {
     if (!workers.ever_claimed(i)) continue;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/breaker_word.hpp"
 #include "engine/policy.hpp"
 #include "engine/weight_reason.hpp"
 #include "shm/layout.hpp"
@@ -30,6 +31,16 @@ struct InstanceView;
 // In configured units, so 2.5 of a weight of 5 is half of it.
 [[nodiscard]] double effective_weight(const InstanceView& instance) noexcept;
 
+struct BreakerView {
+  engine::BreakerState state = engine::BreakerState::closed;
+  std::uint64_t failures = 0;  // in a row, while closed
+  std::uint64_t level = 0;     // how many times in a row it has opened
+  std::uint64_t left_ms = 0;   // until it may be tried, or its permit expires; 0: now, or not known
+  // As the window says: recent failures, and the requests among which they were.
+  std::uint64_t window_failures = 0;
+  std::uint64_t window_requests = 0;
+};
+
 struct InstanceView {
   std::uint64_t slot = 0;
   shm::Phase phase = shm::Phase::live;  // live or cooling
@@ -44,6 +55,7 @@ struct InstanceView {
   double qps = 0;
   double utilisation = 0;
   std::uint64_t ejections = 0;
+  BreakerView breaker;  // closed when the workers file cannot be read
   Counters counters{};  // of all workers; zeroes when the workers file cannot be read
   // CLOCK_REALTIME in nanoseconds; 0: never.
   std::uint64_t ejected_until_ns = 0;

@@ -154,6 +154,37 @@ TEST_CASE("what an instance gets less for") {
   CHECK(dump["services"][0]["instances"][2]["weight_reason"] == "observed");
 }
 
+TEST_CASE("what a breaker keeps away") {
+  using ballast::engine::BreakerState;
+  auto s = sample();
+  tools::ServiceView& service = s.services[0];
+  tools::InstanceView open = service.instances[0];
+  open.breaker = {BreakerState::open, 0, 3, 24'100, 40, 44};
+  tools::InstanceView due = open;
+  due.breaker = {BreakerState::open, 0, 1, 0, 0, 0};
+  tools::InstanceView tried = open;
+  tried.breaker = {BreakerState::half_open, 0, 1, 2'000, 0, 0};
+  tools::InstanceView failing = open;
+  failing.breaker = {BreakerState::closed, 2, 0, 0, 2, 2};
+  failing.ramp_since_ns = kNow - 12 * kSecond;
+  service.instances = {open, due, tried, failing};
+  const std::string text = tools::dump_text(s, tools::Colours::no);
+  CHECK(text.find("  breaker open, 25 s left, 3 times\n") != std::string::npos);
+  CHECK(text.find("  breaker open, due\n") != std::string::npos);
+  CHECK(text.find("  breaker half open, one request tries it\n") != std::string::npos);
+  CHECK(text.find("  2 failures in a row, slow start for 12 s\n") != std::string::npos);
+  const auto dump = nlohmann::json::parse(tools::dump_json(s));
+  const auto& json = dump["services"][0]["instances"];
+  CHECK(json[0]["breaker"]["state"] == "open");
+  CHECK(json[0]["breaker"]["level"] == 3);
+  CHECK(json[0]["breaker"]["left_ms"] == 24'100);
+  CHECK(json[0]["breaker"]["window_failures"] == 40);
+  CHECK(json[0]["breaker"]["window_requests"] == 44);
+  CHECK(json[2]["breaker"]["state"] == "half_open");
+  CHECK(json[3]["breaker"]["state"] == "closed");
+  CHECK(json[3]["breaker"]["failures"] == 2);
+}
+
 TEST_CASE("workers for people") {
   const std::string text = tools::workers_text(sample(), tools::Colours::no);
   CHECK(
@@ -237,6 +268,7 @@ TEST_CASE("the JSON is an interface") {
                           "ejected",
                           "ejections",
                           "ejected_until_ns",
+                          "breaker",
                           "latency_us",
                           "qps",
                           "utilisation",

@@ -7,6 +7,9 @@
 #include <fstream>
 #include <optional>
 
+#include "engine/breaker_word.hpp"
+#include "engine/coarse_clock.hpp"
+#include "engine/failure_window.hpp"
 #include "shm/paths.hpp"
 #include "shm/row_protocol.hpp"
 #include "tests/support/published.hpp"
@@ -142,6 +145,29 @@ TEST_CASE("counts are summed over rows, and rows name their owners") {
   const auto s = read(published.directory());
   CHECK(s.rows[1].owner == shm::Owner::none);
   CHECK(tools::in_flight_of(s.services[0].instances[2].counters) == 2);
+}
+
+TEST_CASE("breakers are shown as they are, another tenant's are not") {
+  using namespace ballast::engine;
+  Published published(two_services());
+  const auto& workers = published.publisher().segment().workers;
+  const auto& instance = published.find(0, 1);
+  constexpr auto relaxed = std::memory_order_relaxed;
+  const Breaker open{BreakerState::open, 0, 2, tenant_of(instance.incarnation),
+                     coarse_ms() + 100'000};
+  workers.breakers[instance.slot].store(pack(open), relaxed);
+  workers.instances[instance.slot].window.store(pack(FailureWindow{1, 5, 6, 7, 8}), relaxed);
+  auto shown = read(published.directory()).services[0].instances[1].breaker;
+  CHECK(shown.state == BreakerState::open);
+  CHECK(shown.level == 2);
+  CHECK(shown.left_ms > 0);
+  CHECK(shown.left_ms <= 100'000);
+  CHECK(shown.window_failures == 12);
+  CHECK(shown.window_requests == 14);
+  const Breaker former{BreakerState::open, 0, 2, tenant_of(instance.incarnation + 1), 1};
+  workers.breakers[instance.slot].store(pack(former), relaxed);
+  shown = read(published.directory()).services[0].instances[1].breaker;
+  CHECK(shown.state == BreakerState::closed);
 }
 
 TEST_CASE("an instance that has left is cooling") {
