@@ -32,9 +32,12 @@ namespace ballast::engine {
                                                 std::uint32_t slot, std::uint32_t incarnation,
                                                 std::uint64_t successes,
                                                 std::uint32_t row) noexcept {
-  // Relaxed: one word, and note_success() looks again.
+  // Relaxed, both: single words, which note_success() and note_successes() look at again. An empty
+  // window needs no successes, so that the reports of a healthy instance take a branch that the
+  // processor foresees.
   const std::uint64_t word = workers.breakers[slot].load(std::memory_order_relaxed);
-  const bool batch_is_full = (successes + row) % kSuccessBatch == 0;
+  const std::uint64_t window = workers.instances[slot].window.load(std::memory_order_relaxed);
+  const bool batch_is_full = window != 0 && (successes + row) % kSuccessBatch == 0;
   if (may_reset(word) || batch_is_full) [[unlikely]]
     feed_rare_success(workers, slot, incarnation, batch_is_full);
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -81,6 +82,17 @@ class Handle {
     std::string name;
   };
 
+  // The end of a ballast_pick_t.
+  struct PickTail {
+    std::uint16_t attempts;
+    std::uint8_t reported;
+    std::uint8_t flags;
+    std::uint32_t permit;
+  };
+  static_assert(sizeof(PickTail) == 8 && offsetof(ballast_pick_t, attempts) == 56 &&
+                offsetof(ballast_pick_t, reported) == 58 && offsetof(ballast_pick_t, flags) == 59 &&
+                offsetof(ballast_pick_t, permit) == 60);
+
   explicit Handle(std::string directory) noexcept : attachment_(std::move(directory)) {}
 
   void forget_generations() noexcept;
@@ -132,22 +144,25 @@ class Handle {
     BALLAST_POINT("pick.chosen");
     shm::count_started(attachment_.counters()[choice.slot].values[shm::kStarted]);
     BALLAST_POINT("pick.counted");
-    if ((out.flags & pick_flags::kJournals) != 0) note_started(choice.slot);
+    if ((view.flags & pick_flags::kJournals) != 0) note_started(choice.slot);
     return BALLAST_OK;
   }
   void fill(const Choice& choice, const GenerationView& view, ballast_pick_t& out) noexcept {
     const OwnRow& row = attachment_.picker().row;
     out.slot = choice.slot;
     out.incarnation = shm::incarnation_of(choice.state);
-    out.row = row.index;
-    out.row_incarnation = row.incarnation;
     out.reason = static_cast<std::uint8_t>(choice.because);
     out.segment = attachment_.segment_id();
     out.epoch = shm::epoch_of(view.entered);
-    out.attempts = choice.attempts;
-    out.reported = 0;
-    out.flags = static_cast<std::uint8_t>(view.flags | choice.flags);
-    out.permit = choice.permit;
+    // Neighbours are stored together: a pick is mostly stores.
+    static_assert(offsetof(ballast_pick_t, row_incarnation) == offsetof(ballast_pick_t, row) + 4 &&
+                  offsetof(OwnRow, incarnation) == offsetof(OwnRow, index) + 4);
+    std::memcpy(reinterpret_cast<std::byte*>(&out) + offsetof(ballast_pick_t, row),
+                reinterpret_cast<const std::byte*>(&row) + offsetof(OwnRow, index), 8);
+    const PickTail tail{choice.attempts, 0, static_cast<std::uint8_t>(view.flags | choice.flags),
+                        choice.permit};
+    std::memcpy(reinterpret_cast<std::byte*>(&out) + offsetof(ballast_pick_t, attempts), &tail,
+                sizeof tail);
   }
   // For the load board, and for this thread's next picks.
   void note_started(std::uint32_t slot) noexcept {
