@@ -44,6 +44,11 @@ class Figures:
     def is_ours_and_fixed(self, name):
         return "." not in name and not name.startswith("adaptive") and not name.endswith("_breaker")
 
+    def shared_and_own(self):
+        """The strategies whose shared state is held against state of each worker's own."""
+        names = [name[:-len(".per_worker")] for name in self.strategies if name.endswith(".per_worker")]
+        return [name for name in names if not name.endswith("_breaker")]
+
     def best_fixed(self, scenario, workers):
         values = [self.value("p99_ms", scenario, workers, name) for name in self.strategies
                   if self.is_ours_and_fixed(name)]
@@ -105,7 +110,7 @@ def goal_tables(figures):
         rows.append(line)
     out += table(head, rows)
     out += ["Shared state over the same strategy with state of each worker's own:", ""]
-    pairs = [name[:-len(".per_worker")] for name in figures.strategies if name.endswith(".per_worker")]
+    pairs = figures.shared_and_own()
     head = ["scenario"] + [f"`{name}`, {workers}" for name in pairs for workers in WORKERS]
     rows = []
     for scenario in figures.scenarios:
@@ -213,8 +218,7 @@ def matrix(figures, workers):
 def sharing(figures, workers):
     """For each uneven scenario and strategy: p99 with own state and with shared state, on one line."""
     left, right, top, step = 330, 560, 74, 20
-    rows = [(scenario, name) for scenario in figures.uneven for name in
-            [n[:-len(".per_worker")] for n in figures.strategies if n.endswith(".per_worker")]]
+    rows = [(scenario, name) for scenario in figures.uneven for name in figures.shared_and_own()]
     pairs = [(scenario, name, figures.value("p99_ms", scenario, workers, name),
               figures.value("p99_ms", scenario, workers, name + ".per_worker")) for scenario, name in rows]
     pairs = [pair for pair in pairs if pair[2] and pair[3]]

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
+#include <string>
 
 #include "bench/simulator/backend.hpp"
 #include "bench/simulator/peers.hpp"
@@ -141,4 +142,20 @@ TEST_CASE("the goals hold in small") {
     CAPTURE(row.id);
     if (row.goal) CHECK(row.spread.value <= row.goal->limit);
   }
+}
+
+TEST_CASE("a breaker that all workers share lets fewer failures through than one each") {
+  const Scenario scenario = make_scenario("fails_fast", 8, 2, small_scale());
+  const auto errors_of = [&](const std::string& name) {
+    for (const Strategy& strategy : strategies()) {
+      if (strategy.name != name) continue;
+      const auto chooser = strategy.make({scenario.scale.backends, 8, 2});
+      return simulate(scenario, *chooser).errors;
+    }
+    throw std::invalid_argument(name);
+  };
+  const std::uint64_t shared = errors_of("round_robin_breaker");
+  CHECK(shared >= 5);  // what it takes to open
+  CHECK(shared * 3 < errors_of("round_robin_breaker.per_worker"));
+  CHECK(errors_of("round_robin_breaker.per_worker") * 2 < errors_of("round_robin"));
 }

@@ -9,8 +9,6 @@ namespace {
 
 using Rule = engine::Strategy;
 
-constexpr std::uint32_t kAdaptiveChoices = 3;
-
 // The choosing is compared here: no breaker hides a bad choice.
 engine::Policy policy_of(Rule rule, std::uint32_t choices) {
   engine::Policy policy;
@@ -21,7 +19,8 @@ engine::Policy policy_of(Rule rule, std::uint32_t choices) {
   return policy;
 }
 
-template <Rule rule, std::uint32_t choices = 2, Sharing sharing = Sharing::host>
+template <Rule rule, Sharing sharing = Sharing::host,
+          std::uint32_t choices = engine::default_choices(rule)>
 std::unique_ptr<Chooser> make(const Sizes& sizes) {
   return production(sizes, policy_of(rule, choices), sharing);
 }
@@ -33,9 +32,20 @@ std::unique_ptr<Chooser> make_bounded(const Sizes& sizes) {
 }
 
 std::unique_ptr<Chooser> make_hot_cold(const Sizes& sizes) {
-  engine::Policy policy = policy_of(Rule::adaptive, kAdaptiveChoices);
+  engine::Policy policy = policy_of(Rule::adaptive, engine::default_choices(Rule::adaptive));
   policy.hot_cold = 1;
   return production(sizes, policy, Sharing::host);
+}
+
+// With the breaker at its defaults.
+template <Rule rule, Sharing sharing = Sharing::host, std::uint32_t bound_percent = 0>
+std::unique_ptr<Chooser> make_breaking(const Sizes& sizes) {
+  const engine::Policy defaults;
+  engine::Policy policy = policy_of(rule, engine::default_choices(rule));
+  policy.hash_bound_percent = bound_percent;
+  policy.breaker_consecutive = defaults.breaker_consecutive;
+  policy.breaker_rate_percent = defaults.breaker_rate_percent;
+  return production(sizes, policy, sharing);
 }
 
 constexpr std::uint32_t kAll = 0;
@@ -51,16 +61,21 @@ const std::vector<Strategy>& strategies() {
       {"ketama", Kind::fixed, "", make<Rule::ketama>},
       {"maglev_bounded", Kind::fixed, "", make_bounded},
       {"least_connections", Kind::fixed, "", make<Rule::least_connections>},
-      {"least_connections_all", Kind::fixed, "", make<Rule::least_connections, kAll>},
+      {"least_connections_all", Kind::fixed, "",
+       make<Rule::least_connections, Sharing::host, kAll>},
       {"least_response_time", Kind::fixed, "", make<Rule::least_response_time>},
-      {"adaptive", Kind::adaptive, "", make<Rule::adaptive, kAdaptiveChoices>},
+      {"adaptive", Kind::adaptive, "", make<Rule::adaptive>},
       {"adaptive_hot_cold", Kind::option, "", make_hot_cold},
+      {"adaptive_breaker", Kind::option, "", make_breaking<Rule::adaptive>},
+      {"round_robin_breaker", Kind::option, "", make_breaking<Rule::round_robin>},
+      {"maglev_bounded_breaker", Kind::option, "", make_breaking<Rule::maglev, Sharing::host, 125>},
       {"least_connections.per_worker", Kind::per_worker, "least_connections",
-       make<Rule::least_connections, 2, Sharing::worker>},
+       make<Rule::least_connections, Sharing::worker>},
       {"least_response_time.per_worker", Kind::per_worker, "least_response_time",
-       make<Rule::least_response_time, 2, Sharing::worker>},
-      {"adaptive.per_worker", Kind::per_worker, "adaptive",
-       make<Rule::adaptive, kAdaptiveChoices, Sharing::worker>},
+       make<Rule::least_response_time, Sharing::worker>},
+      {"adaptive.per_worker", Kind::per_worker, "adaptive", make<Rule::adaptive, Sharing::worker>},
+      {"round_robin_breaker.per_worker", Kind::option, "",
+       make_breaking<Rule::round_robin, Sharing::worker>},
       {"peer.round_robin", Kind::peer, "", worker_round_robin},
       {"peer.least_request", Kind::peer, "", worker_least_request},
       {"peer.peak_ewma", Kind::peer, "", worker_peak_ewma},
