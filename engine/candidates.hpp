@@ -21,14 +21,8 @@ class Candidates {
 
   [[nodiscard]] std::uint32_t next(std::uint32_t attempt) noexcept {
     switch (group_.kind) {
-      case shm::LookupKind::table: {
-        // The second choice is the placement as it would be without the first.
-        if (group_.seconds != nullptr && attempt != 0) {
-          if (attempt == 1) return shm::get(group_.seconds[reduce(hash_, group_.lookup_count)]);
-          --attempt;
-        }
-        return at(reduce(attempt_hash(hash_, attempt), group_.lookup_count));
-      }
+      case shm::LookupKind::table:
+        return table_candidate(group_, hash_, attempt);
       case shm::LookupKind::ring: {
         const std::uint64_t here = place_;
         place_ = place_ + 1 == group_.lookup_count ? 0 : place_ + 1;
@@ -37,8 +31,8 @@ class Candidates {
       case shm::LookupKind::schedule:
         // An unusable instance's turn is skipped, so that its share is spread over all others.
         if (service_.policy.strategy == Strategy::round_robin) {
-          last_ = take_ticket(service_.shared->next_ticket, service_.tickets);
-          return at(last_ % group_.lookup_count);
+          last_ = take_turn(service_.shared->next_ticket, service_.tickets, group_.lookup_count);
+          return at(last_);
         }
         last_ = me_.random.below(group_.lookup_count);
         return at(last_);

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "engine/breaker.hpp"
+#include "engine/hash_bound.hpp"
 #include "engine/in_flight.hpp"
 #include "engine/pick.hpp"
 #include "engine/pick_flags.hpp"
@@ -87,17 +88,14 @@ class Eligibility {
  public:
   Eligibility(ServiceView& service, const GenerationView& group, Picker& me, const Request& request,
               PanicMode panic) noexcept
-      : service_(service), group_(group), me_(me), request_(request), panic_(panic) {
-    if (service.policy.hash_bound_percent != 0 && is_keyed(service.policy.strategy)) {
-      // Relaxed: numbers to go by, no order hangs on them.
-      total_ = service.load->in_flight.load(std::memory_order_relaxed);
-      weights_ = service.load->weight_sum.load(std::memory_order_relaxed);
-      // What a dead checker published last is no bound to keep to.
-      is_bounded_ = weights_ != 0 && !service.sums_rows;
-    }
-  }
+      : service_(service),
+        group_(group),
+        me_(me),
+        request_(request),
+        panic_(panic),
+        bound_(bound_of(service)) {}
 
-  void ignore_bound() noexcept { is_bounded_ = false; }
+  void ignore_bound() noexcept { bound_ = {}; }
   // For those who compare all members by their effective weight anyway.
   void ignore_shares() noexcept { ignores_shares_ = true; }
 
@@ -122,7 +120,10 @@ class Eligibility {
         return Verdict::breaker;
       candidate.is_due = gate == Gate::due;
     }
-    if (is_bounded_ && is_overloaded(slot, shm::weight_of(state))) return Verdict::overloaded;
+    if (bound_.is_set() &&
+        bound_.reached(load_of(service_, me_, slot).in_flight, shm::weight_of(state))) {
+      return Verdict::overloaded;
+    }
     if (service_.policy.max_in_flight != 0 && is_full(slot)) return Verdict::limited;
     return Verdict::eligible;
   }
@@ -201,14 +202,6 @@ class Eligibility {
                                                                : Verdict::other_share;
   }
 
-  // in flight >= c * (total + 1) * w / W, so that one more would be above ceil() of the right side.
-  // Source: Mirrokni, Thorup, Zadimoghaddam, arXiv 1608.01350.
-  [[nodiscard]] bool is_overloaded(std::uint32_t slot, std::uint32_t weight) const noexcept {
-    const std::uint64_t in_flight = load_of(service_, me_, slot).in_flight;
-    return in_flight * 100 * weights_ >=
-           service_.policy.hash_bound_percent * (total_ + 1) * std::uint64_t{weight};
-  }
-
   [[nodiscard]] bool is_full(std::uint32_t slot) const noexcept {
     const std::uint64_t word =
         service_.shared_instances[slot].tokens.load(std::memory_order_relaxed);
@@ -256,10 +249,8 @@ class Eligibility {
   Picker& me_;
   const Request& request_;
   PanicMode panic_;
-  bool is_bounded_ = false;
+  HashBound bound_;
   bool ignores_shares_ = false;
-  std::uint64_t total_ = 0;
-  std::uint64_t weights_ = 0;
 };
 
 }  // namespace ballast::engine

@@ -202,6 +202,9 @@ ballast_status_t Handle::pick_otherwise(Service& service, const void* key, std::
     case Path::least:
       choice = pick_least(view, me, also);
       break;
+    case Path::bounded:
+      choice = pick_bounded(view, me, key_hash(key, length), also);
+      break;
     case Path::long_way:
     case Path::table:
       break;

@@ -205,9 +205,9 @@ inline ballast_status_t Handle::pick(ballast_service_t service, const void* key,
                                         [&](std::uint32_t slot) { read_address(slot, out); });
     if (choice.result == PickResult::ok) [[likely]]
       return take(choice, view, out);
-  } else if (view.kind != shm::LookupKind::none && attachment_.in_order()) {
-    return pick_otherwise(entry, key, length, out);
   }
+  if (entry.view.path > Path::table && attachment_.in_order())
+    return pick_otherwise(entry, key, length, out);
   return pick_slow(entry, key, length, {}, out);
 }
 

@@ -15,6 +15,7 @@
 #include "engine/ejection_budget.hpp"
 #include "engine/generation_view.hpp"
 #include "engine/hash.hpp"
+#include "engine/hash_bound.hpp"
 #include "engine/in_flight.hpp"
 #include "engine/ketama.hpp"
 #include "engine/load_score.hpp"
@@ -67,15 +68,23 @@ struct Choice {
   PickResult result = PickResult::long_way;
 };
 
-// Takes the next ticket of a service, `shared` being the host's counter.
+// Takes the next turn of a service, `shared` being the host's counter of tickets: its place in the
+// schedule of `length` places. Divides once a block.
 template <class Word>
-[[nodiscard]] std::uint64_t take_ticket(Word& shared, Tickets& mine) noexcept {
-  if (mine.next == mine.end) {
-    // Relaxed: a ticket is only a number, nothing is published with it.
-    mine.next = shared.fetch_add(kTicketBlock, std::memory_order_relaxed);
-    mine.end = mine.next + kTicketBlock;
+[[nodiscard]] std::uint64_t take_turn(Word& shared, Tickets& mine, std::uint64_t length) noexcept {
+  if (mine.next == mine.end || mine.length != length) [[unlikely]] {
+    if (mine.next == mine.end) {
+      // Relaxed: a ticket is only a number, nothing is published with it.
+      mine.next = shared.fetch_add(kTicketBlock, std::memory_order_relaxed);
+      mine.end = mine.next + kTicketBlock;
+    }
+    mine.place = mine.next % length;
+    mine.length = length;
   }
-  return mine.next++;
+  const std::uint64_t place = mine.place;
+  mine.place = place + 1 == length ? 0 : place + 1;
+  ++mine.next;
+  return place;
 }
 
 // Whether no open breaker stands in the way of a slot: at once while none of the service is.
@@ -116,6 +125,18 @@ template <class View, class Also>
   return confirm(view, shm::get(view.fast[reduce(hash, view.fast_count)]), also);
 }
 
+// The instance that a key of this hash goes to at its `attempt`-th try. The second choice is the
+// placement as it would be without the first; from there on keys spread evenly.
+template <class View>
+[[nodiscard]] std::uint32_t table_candidate(const View& view, std::uint64_t hash,
+                                            std::uint32_t attempt) noexcept {
+  if (view.seconds != nullptr && attempt != 0) {
+    if (attempt == 1) return shm::get(view.seconds[reduce(hash, view.lookup_count)]);
+    --attempt;
+  }
+  return shm::get(view.lookup[reduce(attempt_hash(hash, attempt), view.lookup_count)]);
+}
+
 // Index of the ring's first point at or after `hash`.
 template <class View>
 [[nodiscard]] std::uint64_t ring_place(const View& view, std::uint32_t hash) noexcept {
@@ -133,9 +154,12 @@ template <class View, class Also>
 template <class View, class TicketWord, class Also>
 [[nodiscard]] Choice pick_turn(const View& view, TicketWord& shared, Tickets& tickets,
                                Also&& also) noexcept {
-  const std::uint64_t ticket = take_ticket(shared, tickets);
-  const Choice choice = confirm(view, shm::get(view.lookup[ticket % view.lookup_count]), also);
-  if (choice.result != PickResult::ok) --tickets.next;  // choose() takes it again
+  const std::uint64_t place = take_turn(shared, tickets, view.lookup_count);
+  const Choice choice = confirm(view, shm::get(view.lookup[place]), also);
+  if (choice.result != PickResult::ok) [[unlikely]] {
+    --tickets.next;  // choose() takes it again
+    tickets.length = 0;
+  }
   return choice;
 }
 
@@ -202,6 +226,35 @@ template <class Also>
   if (choice.result != PickResult::ok) [[unlikely]]
     me.random = before;  // choose() begins with the same draws
   return choice;
+}
+
+// The straight path of a table whose instances have a bound: the first of a key's places that is
+// below it. Only for an armed service of that kind.
+template <class Also>
+[[nodiscard]] Choice pick_bounded(ServiceView& service, const Picker& me, std::uint64_t hash,
+                                  Also&& also) noexcept {
+  constexpr std::uint32_t kAttempts = 8;  // 1 in 4 is above at c = 1.25, at most
+  if (look_at_load_beat(service, me)) [[unlikely]] {
+    service.path = Path::long_way;
+    return {};
+  }
+  const GenerationView& view = service.first();
+  const HashBound bound = bound_of(service);
+  for (std::uint32_t attempt = 0; attempt < kAttempts; ++attempt) {
+    const std::uint32_t slot = table_candidate(view, hash, attempt);
+    if (slot >= view.slot_count) return {};
+    const std::uint64_t state = shm::get(view.states[slot]);
+    if (!shm::is_plain(state)) return {};
+    if (bound.is_set() &&
+        bound.reached(load_of(service, me, slot).in_flight, shm::weight_of(state))) {
+      continue;
+    }
+    Choice choice = confirm(view, slot, also);
+    choice.attempts = static_cast<std::uint16_t>(attempt + 1);
+    if (attempt != 0) choice.because = Because::load;
+    return choice;
+  }
+  return {};
 }
 
 }  // namespace ballast::engine

@@ -19,12 +19,15 @@
 
 namespace ballast::engine {
 
-// The tickets that a handle has taken and not yet used. Plain memory of one thread.
+// The tickets that a handle has taken and not yet used, and where in the schedule the next one is.
+// Plain memory of one thread.
 struct Tickets {
   std::uint64_t next = 0;
   std::uint64_t end = 0;
+  std::uint64_t place = 0;   // next % length
+  std::uint64_t length = 0;  // of the schedule that `place` is of; 0: not known
 
-  void drop() noexcept { next = end = 0; }
+  void drop() noexcept { *this = {}; }
 };
 
 // The calling thread's row in the workers file, and what it counts for itself beside it.
@@ -51,7 +54,8 @@ enum class Path : std::uint8_t {
   ring = 2,
   turns = 3,
   random = 4,
-  least = 5,  // the best of some random candidates
+  least = 5,    // the best of some random candidates
+  bounded = 6,  // a table whose instances have a bound
 };
 
 // While the load board's beat has not moved for this long, in flight is summed over the rows. It
@@ -114,7 +118,7 @@ struct ServiceView {
     const bool is_bounded = policy.hash_bound_percent != 0;
     switch (first().kind) {
       case shm::LookupKind::table:
-        return is_bounded ? Path::long_way : Path::table;
+        return is_bounded ? Path::bounded : Path::table;
       case shm::LookupKind::ring:
         return is_bounded ? Path::long_way : Path::ring;
       case shm::LookupKind::schedule:

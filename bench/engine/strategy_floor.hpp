@@ -3,7 +3,8 @@
 // comparisons, the same loads (lookup, state, load word, address, how many breakers are open, the
 // breaker of a success), the same pick filled in and known again by its report, the same counts and
 // journal entries; but no atomics, no look at root, no beat of a checker, no bounds of slots, and
-// nothing shared. Nobody can do less and still choose, and be told, like that.
+// nothing shared. Nobody can do less and still choose, and be told, like that; but round robin
+// divides for each turn, as it is usually written, where the handle does once a block.
 #pragma once
 
 #include <array>

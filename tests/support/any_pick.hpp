@@ -23,6 +23,8 @@ engine::Choice pick_straightly(engine::ServiceView& view, engine::Picker& me, st
       return engine::pick_random(view.first(), me.random, also);
     case engine::Path::least:
       return engine::pick_least(view, me, also);
+    case engine::Path::bounded:
+      return engine::pick_bounded(view, me, hash, also);
     case engine::Path::long_way:
       break;
   }
