@@ -76,6 +76,8 @@ void conclude(const ServiceView& service, Search& search, const Candidate& found
   choice.state = found.state;
   choice.permit = found.permit;
   choice.flags = found.flags;
+  // Turned away at first, and yet the best that there is.
+  if (search.began_with(found.slot)) choice.because = Because::first_choice;
   if (found.in_panic) choice.because = Because::panic;
   if (found.is_due) choice.because = Because::trial;
 }

@@ -46,9 +46,14 @@ class Search {
       return find_least();
     }
     Found found = find_first();
+    // Everybody who can be used is above the bound, or takes a part of its picks only, and not this
+    // one: that is no reason to fail, nor to burden another group.
     if (!found.is_found && !stopped_ && seen_overloaded_) {
-      // Everybody who can be used is above the bound: that is no reason to fail.
       eligibility_.ignore_bound();
+      found = find_first();
+    }
+    if (!found.is_found && !stopped_ && seen_other_share_) {
+      eligibility_.ignore_shares();
       found = find_first();
     }
     return found;
@@ -69,6 +74,9 @@ class Search {
   }
 
   void undo(const Candidate& candidate) noexcept { eligibility_.undo(candidate); }
+
+  // Whether the pick had come to this slot before any other.
+  [[nodiscard]] bool began_with(std::uint32_t slot) const noexcept { return first_ == slot; }
 
   // The service's own limit or the retry budget is used up: no other group will do better.
   [[nodiscard]] bool stopped() const noexcept { return stopped_; }
@@ -96,11 +104,13 @@ class Search {
 
   void note(Verdict verdict) noexcept {
     if (verdict == Verdict::overloaded) seen_overloaded_ = true;
+    if (verdict == Verdict::other_share) seen_other_share_ = true;
     if (verdict == Verdict::limited) choice_.result = PickResult::limited;
     if (choice_.attempts == 1) choice_.because = because_of(verdict);
   }
 
   [[nodiscard]] Verdict look(std::uint32_t slot, Candidate& candidate) noexcept {
+    if (choice_.attempts == 0) first_ = slot;
     if (choice_.attempts != UINT16_MAX) ++choice_.attempts;
     BALLAST_POINT("pick.slot");
     const Verdict verdict = eligibility_.look(slot, candidate);
@@ -218,7 +228,9 @@ class Search {
   Eligibility eligibility_;
   Choice& choice_;
   LoadRule rule_;
+  std::uint32_t first_ = shm::kNoSlot;
   bool seen_overloaded_ = false;
+  bool seen_other_share_ = false;
   bool stopped_ = false;
 };
 

@@ -98,6 +98,51 @@ TEST_CASE("every strategy gives an instance of less than its weight that much le
   }
 }
 
+TEST_CASE("where everybody takes a part of its picks only, no pick fails") {
+  for (const Strategy strategy :
+       {Strategy::maglev, Strategy::ketama, Strategy::rendezvous, Strategy::round_robin,
+        Strategy::random, Strategy::least_connections, Strategy::adaptive}) {
+    CAPTURE(to_text(strategy));
+    for (const std::size_t count : {1U, 2U, 5U}) {
+      CAPTURE(count);
+      // With a second group that could take what the first one refuses, and must not.
+      std::vector<std::size_t> groups(2 * count, 0);
+      std::fill(groups.begin() + static_cast<std::ptrdiff_t>(count), groups.end(), 1);
+      for (const bool has_other : {false, true}) {
+        PlainService service({.strategy = strategy}, equal(has_other ? 2 * count : count),
+                             has_other ? groups : std::vector<std::size_t>{});
+        for (std::size_t i = 0; i < count; ++i)
+          service.set(i, true, 2);
+        service.record.shares[0].store(has_other ? 0xffffffffffffU << 16 | 0xffff : 0xffff,
+                                       kRelaxed);
+        PlainPicker picker(service);
+        std::vector<std::uint64_t> counts(count);
+        for (std::size_t key = 0; key < kKeys; ++key) {
+          const Choice choice = picker.pick(hash_of(strategy, key));
+          REQUIRE(choice.result == PickResult::ok);
+          REQUIRE(choice.slot < count);
+          if (choice.attempts == 1) REQUIRE(choice.because == Because::first_choice);
+          ++counts[choice.slot];
+        }
+        for (const std::uint64_t has : counts)
+          CHECK(static_cast<double>(has) ==
+                doctest::Approx(static_cast<double>(kKeys) / static_cast<double>(count))
+                    .epsilon(0.3));
+      }
+    }
+  }
+}
+
+TEST_CASE("who was turned away at first and is taken after all is the first choice") {
+  PlainService service({.strategy = Strategy::maglev, .hash_bound_percent = 100}, equal(3));
+  for (std::size_t i = 0; i < 3; ++i)
+    service.set_load(i, {.in_flight = 1000});
+  PlainPicker picker(service);
+  CHECK(picker.pick(1).because == Because::first_choice);
+  service.set(picker.pick(1).slot, false);
+  CHECK(picker.pick(1).because == Because::unusable);
+}
+
 TEST_CASE("no instance goes above its bound while another is below") {
   for (const Strategy strategy : {Strategy::maglev, Strategy::ketama}) {
     CAPTURE(to_text(strategy));
