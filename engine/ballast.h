@@ -1,6 +1,6 @@
 /* ballast.h: pick an instance of a service, for servers made of many processes.
  *
- * The narrow waist of Ballast: nginx, Python and C++ all go through it. A checker (`ballastd`)
+ * The narrow waist of Ballast: everybody who embeds it goes through here. A checker (`ballastd`)
  * writes the health of every instance into shared memory; a worker attaches, and each pick is then
  * a few atomic loads: no lock, no system call, no allocation, no message, and no clock but on rare
  * paths (see ballast_pick()). If the checker dies, picks go on from what it published last.
@@ -50,7 +50,9 @@ extern "C" {
 /* What a call returns. */
 typedef enum ballast_status_t {
   BALLAST_OK = 0,
-  /* Every instance of the service is down, or excluded by `tried`. Answer 502/503, or wait. */
+  /* Every instance of the service is down, kept away by its circuit breaker, or excluded by
+   * `tried`; or the service's policy is to fail now (panic, a silent checker). Answer 502/503, or
+   * wait. */
   BALLAST_NO_INSTANCE = 1,
   /* No service of that name now; found again by itself when the checker publishes it. */
   BALLAST_SERVICE_UNKNOWN = 2,
@@ -100,8 +102,9 @@ typedef enum ballast_reason_t {
   BALLAST_MOVED_UNUSABLE = 1, /* the first choice is down or not to be used */
   BALLAST_MOVED_EXCLUDED = 2, /* the first choice is in `tried` */
   BALLAST_MOVED_BREAKER = 3,  /* the first choice's circuit breaker is open */
-  BALLAST_MOVED_LOAD = 4, /* the first choice has too much in flight, or less than its full share */
-  BALLAST_STICKY = 5,     /* the sticky token named this instance */
+  BALLAST_MOVED_LOAD = 4,  /* the first choice has as much in flight as it may, or is to have a part
+                              of its weight only (slow start, the controller of weights) */
+  BALLAST_STICKY = 5,      /* the sticky token named this instance */
   BALLAST_STICKY_LOST = 6, /* the sticky token could not be honoured; picked by the key */
   BALLAST_PANIC = 7,       /* too few instances are healthy: picked whatever its health */
   BALLAST_TRIAL = 8        /* the one request that tries an instance whose breaker was open */
@@ -144,18 +147,20 @@ typedef struct ballast_pick_t {
 #define BALLAST_PICK_INIT {sizeof(ballast_pick_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, 0, 1, 0, 0}
 #define BALLAST_NO_ROW UINT32_MAX
 
-/* What more a pick may be asked for. Fields behind `tried` may be missing in an older program's
- * struct, whose `size` says so; they then count as zero. */
+/* What more a pick may be asked for. What it points to is read during the call only. Fields behind
+ * `tried` may be missing in an older program's struct, whose `size` says so; they then count as
+ * zero. */
 #define BALLAST_MAX_TRIED 16
 typedef struct ballast_pick_options_t {
   size_t size;
   /* For a retry: instances not to pick again. Excluded only in this pick; a tenant that took the
-   * slot since is not meant. */
+   * slot since is not meant. A pick with any counts as a retry, for the service's retry budget. */
   size_t tried_count;                 /* 0..BALLAST_MAX_TRIED */
   const ballast_pick_t* const* tried; /* earlier picks of this handle, reported or not */
-  /* What the client gave back of ballast_sticky_token(): any bytes. If it names an instance that
-   * may be picked, that is the pick, with the reason BALLAST_STICKY; else the pick falls by the
-   * key, with BALLAST_STICKY_LOST. */
+  /* What the client gave back of ballast_sticky_token(): any bytes, it is read as hostile input. If
+   * it names an instance that may be picked, that is the pick, with the reason BALLAST_STICKY; else
+   * the service's strategy picks, with BALLAST_STICKY_LOST: also where the instance is in `tried`,
+   * or the service has no sticky key. */
   const char* sticky;   /* NULL: none */
   size_t sticky_length; /* 0: none */
 } ballast_pick_options_t;
@@ -181,11 +186,13 @@ typedef struct ballast_info_t {
 typedef struct ballast_result_t {
   size_t size;
   ballast_outcome_t outcome;
-  uint32_t
-      retry_after_ms;  /* with BALLAST_OVERLOAD: when to try again, as the answer said; 0: not */
+  /* With BALLAST_OVERLOAD: in how many milliseconds to try again, as the answer said; the
+   * instance's breaker opens for so long, at most the service's breaker.open_max. 0: it did not
+   * say. */
+  uint32_t retry_after_ms;
   uint64_t latency_us; /* BALLAST_NO_LATENCY if not known */
   const char* load;    /* value of the answer's header `endpoint-load-metrics`; NULL: none */
-  size_t load_length;
+  size_t load_length;  /* in bytes; above 4096 it is ignored */
 } ballast_result_t;
 #define BALLAST_RESULT_INIT \
   {sizeof(ballast_result_t), BALLAST_ABANDONED, 0, BALLAST_NO_LATENCY, NULL, 0}
@@ -211,18 +218,19 @@ BALLAST_API ballast_status_t ballast_find_service(ballast_t* handle, const char*
                                                   ballast_service_t* out);
 
 /* Picks an instance for a key of `length` bytes (any bytes; may be 0, `key` then NULL). Services
- * with consistent hashing send a key to the same instance from every process and host; round robin
- * ignores it. `options` may be NULL. On BALLAST_OK `*out` is filled and counts as one request in
- * flight until it is reported; on anything else it holds nothing to report. Never blocks,
- * allocates, locks, calls the system or reads a clock, except in the first pick after the table
- * moved to new files, after fork(), or while a row or the new files cannot be had (then every
+ * with consistent hashing send a key to the same instance from every process and host; other
+ * strategies ignore it. `options` may be NULL. On BALLAST_OK `*out` is filled and counts as one
+ * request in flight until it is reported; on anything else it holds nothing to report. Never
+ * blocks, allocates, locks, calls the system or reads a clock, except in the first pick after the
+ * table moved to new files, after fork(), or while a row or the new files cannot be had (then every
  * 1024th pick tries again, or the first after two seconds). A clock that needs no system call
  * (CLOCK_MONOTONIC_COARSE) is read besides: by picks that come to an instance whose circuit breaker
- * is open; and by about one pick in 256 of services that compare load, have a hash bound or a
- * policy for a silent checker, to see whether the checker still moves. While it does not, picks by
- * load add up what all workers have in flight: slower, the more workers there are. BALLAST_OK,
- * _NO_INSTANCE, _LIMITED, _RETRY_BUDGET (only with `tried`), _SERVICE_UNKNOWN, _STALE,
- * _NOT_ATTACHED, _INVALID_ARGUMENT, _CORRUPT or _SYSTEM_ERROR. */
+ * is open; and by picks of services that compare load, have a hash bound or a policy for a silent
+ * checker, to see whether the checker still moves: by the second that finds it where it was, the
+ * fourth, the eighth and so on, then by each 256th. While it does not move, picks by load add up
+ * what all workers have in flight: slower, the more workers there are. BALLAST_OK, _NO_INSTANCE,
+ * _LIMITED, _RETRY_BUDGET (only with `tried`), _SERVICE_UNKNOWN, _STALE, _NOT_ATTACHED,
+ * _INVALID_ARGUMENT, _CORRUPT or _SYSTEM_ERROR. */
 BALLAST_API ballast_status_t ballast_pick(ballast_t* handle, ballast_service_t service,
                                           const void* key, size_t length,
                                           const ballast_pick_options_t* options,
@@ -231,16 +239,20 @@ BALLAST_API ballast_status_t ballast_pick(ballast_t* handle, ballast_service_t s
 /* Reports how the request ended, once for each pick, on the handle that made it. `latency_us` is
  * how long it took, in microseconds; BALLAST_NO_LATENCY if that is not known; what is above 2^32 -
  * 1 counts as that. It counts with a success, a timeout and an overload: how soon an instance
- * refused says nothing about how long its work takes. Never blocks, allocates or calls the system,
- * except when it is the last pick in flight of a table that has been replaced. A copy of a pick
- * that was reported before cannot be told from the original: report one of them. */
+ * refused says nothing about how long its work takes. A failure reads a clock that needs no system
+ * call. Never blocks, allocates or calls the system, except when it is the last pick in flight of a
+ * table that has been replaced. A copy of a pick that was reported before cannot be told from the
+ * original: report one of them. BALLAST_OK, _ALREADY_REPORTED, _WRONG_HANDLE, _INVALID_ARGUMENT
+ * (an outcome not known, too) or _NOT_ATTACHED; on anything but BALLAST_OK nothing was counted. */
 BALLAST_API ballast_status_t ballast_report(ballast_t* handle, ballast_pick_t* pick,
                                             ballast_outcome_t outcome, uint64_t latency_us);
 
 /* As ballast_report(), and keeps what else the answer said. `load` is ORCA's text form, "TEXT
  * cpu_utilization=0.3, rps_fractional=120": what the backend says of its own load, for the weights
  * that the checker steers by; it is read as hostile input, and one that cannot be used is ignored.
- * docs/reported-load.md has its format and limits. `result` is read only. */
+ * docs/reported-load.md has its format and limits. `result` is read only, and during the call only.
+ * Statuses and promises are those of ballast_report(); BALLAST_INVALID_ARGUMENT also for a `result`
+ * that is NULL, or whose `load` is NULL with a length. */
 BALLAST_API ballast_status_t ballast_report_full(ballast_t* handle, ballast_pick_t* pick,
                                                  const ballast_result_t* result);
 
@@ -262,9 +274,10 @@ BALLAST_API size_t ballast_format_address(const ballast_pick_t* pick, char* buff
  * process of any host with the same key file, it leads to the same instance while that may be used.
  * Nobody without the key can make one or read it; docs/sticky.md says what it protects and what
  * not. The same pick gives the same token, so give the client a new one when it differs from its
- * old one. BALLAST_OK; BALLAST_NO_STICKY_KEY; BALLAST_SERVICE_UNKNOWN; BALLAST_INVALID_ARGUMENT if
- * `size` is below BALLAST_STICKY_TEXT or the pick has no address; BALLAST_NOT_ATTACHED. Never
- * blocks, allocates or calls the system. */
+ * old one. The pick may have been reported, and may be one from before fork(). BALLAST_OK, or
+ * `buffer` holds an empty text: BALLAST_NO_STICKY_KEY, _SERVICE_UNKNOWN, _INVALID_ARGUMENT (`size`
+ * is below BALLAST_STICKY_TEXT, the pick has no address, `service` is no service's number),
+ * _CORRUPT or _NOT_ATTACHED. Never blocks, allocates or calls the system. */
 #define BALLAST_STICKY_TEXT 33
 BALLAST_API ballast_status_t ballast_sticky_token(ballast_t* handle, ballast_service_t service,
                                                   const ballast_pick_t* pick, char* buffer,
@@ -278,7 +291,7 @@ BALLAST_API uint64_t ballast_key_hash(const void* key, size_t length);
  */
 BALLAST_API uint64_t ballast_epoch(ballast_t* handle, ballast_service_t service);
 
-/* What the handle is attached to. */
+/* What the handle is attached to. BALLAST_OK, _INVALID_ARGUMENT or _NOT_ATTACHED. */
 BALLAST_API ballast_status_t ballast_info(ballast_t* handle, ballast_info_t* out);
 
 /* What is not as it should be, although picks work, in one line; NULL if nothing. Valid until the
@@ -290,7 +303,7 @@ BALLAST_API const char* ballast_warning(ballast_t* handle);
  * outcomes of picks have ballast_status_text(). */
 BALLAST_API const char* ballast_last_error(void);
 
-/* A status, outcome or reason in words. Never NULL; a number not known gives "unknown". */
+/* A status or an outcome in words. Never NULL; a number not known gives "unknown". */
 BALLAST_API const char* ballast_status_text(ballast_status_t status);
 BALLAST_API const char* ballast_outcome_text(ballast_outcome_t outcome);
 

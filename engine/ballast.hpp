@@ -133,12 +133,13 @@ class Pick {
   // Slot, incarnation, epoch and the rest.
   [[nodiscard]] const ballast_pick_t& details() const noexcept { return pick_; }
 
-  // How the request ended, once.
+  // How the request ended, once: see ballast_report(). A latency below 0 counts as 0.
   Status report(Outcome outcome) noexcept { return report_us(outcome, BALLAST_NO_LATENCY); }
   Status report(Outcome outcome, std::chrono::microseconds latency) noexcept {
     return report_us(outcome,
                      static_cast<std::uint64_t>(latency.count() < 0 ? 0 : latency.count()));
   }
+  // See ballast_report_full().
   Status report(const Result& result) noexcept {
     ballast_result_t full = BALLAST_RESULT_INIT;
     full.outcome = static_cast<ballast_outcome_t>(result.outcome);
