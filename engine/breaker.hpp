@@ -269,6 +269,25 @@ bool release_permit(const Words& words, IsGone&& is_gone, Clock&& clock) noexcep
   return change(words.breaker, was, due_now(b, clock()));
 }
 
+// Closes a breaker that the settings no longer allow to be out, and forgets what led to it. A
+// report of its trial decides nothing any more. False if it was not out.
+template <class Words, class BudgetWord, class Clock>
+bool close_breaker(const Words& words, std::uint32_t incarnation, BudgetWord& budget,
+                   Clock&& clock) noexcept {
+  // Relaxed: change() refuses what is out of date ([mm:breaker]).
+  std::uint64_t was = words.breaker.load(std::memory_order_relaxed);
+  for (;;) {
+    const Breaker b = unpack_breaker(was);
+    if (b.tenant != tenant_of(incarnation) || b.state == BreakerState::closed) return false;
+    // [mm:ejection-budget] before the breaker is closed.
+    const BudgetTaken held = held_budget(budget);
+    words.window.store(0, std::memory_order_relaxed);
+    if (!change(words.breaker, was, {BreakerState::closed, 0, 0, b.tenant, clock()})) continue;
+    give_budget(budget, held);
+    return true;
+  }
+}
+
 // For recount(): 1 if the breaker is out. If it is not, its word is changed, so that whoever loaded
 // it before can no longer open it and must look, and take from the budget, again. A word that is
 // about another tenant is made this one's. `until` of a closed breaker becomes later by this, so a

@@ -55,6 +55,25 @@ std::uint32_t count_exactly(const shm::CheckerSegment& segment, const WatchedSer
   return out;
 }
 
+// Closes breakers until no more than `allowed` instances are out, if breakers alone can do that.
+void close_beyond(const shm::CheckerSegment& segment, const WatchedService& service,
+                  std::uint32_t allowed) {
+  if (service.record >= segment.workers.services.size()) return;
+  shm::Word64& budget = segment.workers.services[service.record].open_breakers;
+  std::uint32_t out = glance(segment, service);
+  for (const WatchedInstance& i : service.instances) {
+    if (out <= allowed) return;
+    if (!is_within(segment, i.slot)) continue;
+    const auto words = engine::breaker_words(segment.workers, i.slot);
+    if (engine::close_breaker(words, i.incarnation, budget, coarse_ms)) --out;
+  }
+}
+
+// No breaker of the service may be open at all.
+bool stays_closed(const WatchedService& service) {
+  return !service.has_breaker || service.cap == 0;
+}
+
 }  // namespace
 
 void BreakerWatch::follow(const shm::CheckerSegment& segment,
@@ -71,6 +90,7 @@ void BreakerWatch::follow(const shm::CheckerSegment& segment,
       engine::reset_breaker(engine::breaker_words(segment.workers, i.slot), i.incarnation,
                             coarse_ms);
     }
+    close_beyond(segment, service, stays_closed(service) ? 0 : service.cap);
   }
 }
 
@@ -83,7 +103,9 @@ BreakerLook BreakerWatch::look(const shm::CheckerSegment& segment, bool counts) 
     // Relaxed: a glance decides nothing.
     const std::uint64_t word = budget.load(std::memory_order_relaxed);
     // While nothing is out of a service no permit can be.
-    if (engine::any_out(word)) {
+    if (engine::any_out(word) && stays_closed(service)) {
+      close_beyond(segment, service, 0);
+    } else if (engine::any_out(word)) {
       for (const WatchedInstance& i : service.instances) {
         if (!is_within(segment, i.slot)) continue;
         const bool freed = engine::release_permit(

@@ -1,7 +1,8 @@
 // The checker's part in circuit breakers, none of which they need to work: it frees the permits of
 // workers that are gone, so that an instance is tried again at once, and counts once a second what
 // is really out of each service, so that a worker that died between the budget and the breaker does
-// not keep another from opening. Owned by the publisher. If the checker dies, permits expire and a
+// not keep another from opening; and it closes those that a reload no longer allows to be open.
+// Owned by the publisher. If the checker dies, permits expire and a
 // budget may stay too small; a successor counts again.
 #pragma once
 
@@ -20,6 +21,8 @@ struct WatchedInstance {
 struct WatchedService {
   std::size_t record = 0;
   std::vector<WatchedInstance> instances;
+  bool has_breaker = true;  // one may open
+  std::uint32_t cap = 0;    // so many instances may be out, by breakers and ejections together
 };
 
 struct BreakerLook {
@@ -30,12 +33,13 @@ struct BreakerLook {
 class BreakerWatch {
  public:
   // The members from now on. Words that are about no present tenant (the workers file is new) are
-  // made theirs, closed.
+  // made theirs, closed; so are breakers of services that have none any more, and those beyond the
+  // cap.
   void follow(const shm::CheckerSegment& segment, std::vector<WatchedService> services);
 
-  // Frees permits; with `counts`, to be set about once a second, also compares the budgets. One
-  // that was wrong in two looks in the same way is corrected: what a worker is just about to do
-  // would look so once.
+  // Frees permits, and closes what was opened by a report under a policy that is gone; with
+  // `counts`, to be set about once a second, also compares the budgets. One that was wrong in two
+  // looks in the same way is corrected: what a worker is just about to do would look so once.
   BreakerLook look(const shm::CheckerSegment& segment, bool counts);
 
  private:

@@ -96,6 +96,8 @@ class Checker::Impl {
   shm::Status reload(const Settings& settings) {
     const std::uint64_t segment = publisher_->segment_id();
     const std::vector<InstanceId> trusted_now = trust_before_checking(settings);
+    for (const Notice& notice : publisher_->take_notices())
+      tell_notice(notice);
     if (const auto applied = publisher_->apply(settings); !applied) {
       for (const InstanceId id : trusted_now)
         assume(id, Health::unknown);
@@ -303,7 +305,7 @@ class Checker::Impl {
         break;
       case Notice::Kind::taken_back:
         add("instance", service.instances[notice.instance].text);
-        add("because", notice.by_checks ? "checks_passed" : "time");
+        add("because", to_text(notice.because));
         tell(Level::info, "instance_taken_back", std::move(fields));
         break;
       case Notice::Kind::panic_began:

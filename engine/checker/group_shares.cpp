@@ -11,6 +11,7 @@ struct Tier {
   std::uint64_t usable = 0;
   std::uint64_t ready = 0;
   std::uint64_t total = 0;
+  std::uint64_t unchecked = 0;
   double health = 0;  // 0..1
   double load = 0;    // of the whole
   bool panicking = false;
@@ -80,6 +81,7 @@ GroupShares divide_traffic(const GroupPolicy& policy,
     tier.usable += groups[g].usable;
     tier.ready += groups[g].ready;
     tier.total += groups[g].total;
+    tier.unchecked += groups[g].unchecked;
   }
   const auto end = tiers.begin() + static_cast<std::ptrdiff_t>(tier_count);
 
@@ -93,7 +95,8 @@ GroupShares divide_traffic(const GroupPolicy& policy,
   const bool short_of = sum < 1 - 1e-9;
   if (short_of && policy.panic_percent > 0 && policy.panic != PanicMode::none) {
     for (auto tier = tiers.begin(); tier != end; ++tier) {
-      tier->panicking = tier->usable * 100 < policy.panic_percent * tier->ready;
+      // Nobody panics about what has not been looked at, as when a checker starts.
+      tier->panicking = (tier->usable + tier->unchecked) * 100 < policy.panic_percent * tier->ready;
       if (tier->panicking) result.mode = policy.panic;
     }
   }

@@ -39,6 +39,7 @@ struct GroupMembers {
   std::uint64_t usable = 0;
   std::uint64_t ready = 0;  // usable or not, but not drained or in maintenance
   std::uint64_t total = 0;
+  std::uint64_t unchecked = 0;  // of the ready: not usable, but only since nobody has looked yet
 };
 
 struct GroupShares {

@@ -14,6 +14,11 @@ double share(std::uint64_t part, std::uint64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
+std::uint64_t longest_ms(const OutlierSettings& settings) {
+  return static_cast<std::uint64_t>(settings.max_ejection.count() * (100 + kEjectionJitterPercent) /
+                                    100);
+}
+
 using Samples = std::span<const OutlierSample>;
 
 void judge_success_rates(const OutlierSettings& settings, Samples samples,
@@ -174,9 +179,7 @@ std::vector<OutlierVerdict> find_outliers(const OutlierSettings& settings,
 Ejection::Ejection(const OutlierSettings& settings, std::uint32_t times, std::uint64_t until_ms,
                    std::uint64_t now_ms) noexcept
     : times_(std::min(times, kMaxTimes)), well_since_ms_(now_ms) {
-  const auto longest = static_cast<std::uint64_t>(settings.max_ejection.count() *
-                                                  (100 + kEjectionJitterPercent) / 100);
-  if (until_ms > now_ms && until_ms - now_ms <= longest) {
+  if (until_ms > now_ms && until_ms - now_ms <= longest_ms(settings)) {
     until_ms_ = until_ms;
     times_ = std::max<std::uint32_t>(times_, 1);
   }
@@ -190,6 +193,10 @@ void Ejection::begin(const OutlierSettings& settings, std::uint64_t now_ms,
   const double stretch = 1 + std::clamp(jitter, 0.0, 1.0) * kEjectionJitterPercent / 100;
   const auto ms = static_cast<std::uint64_t>(static_cast<double>(length.count()) * stretch);
   until_ms_ = now_ms + std::max<std::uint64_t>(1, ms);
+}
+
+void Ejection::shorten(const OutlierSettings& settings, std::uint64_t now_ms) noexcept {
+  if (active()) until_ms_ = std::min(until_ms_, now_ms + longest_ms(settings));
 }
 
 void Ejection::on_check(bool passed) noexcept {

@@ -86,6 +86,9 @@ class Ejection {
   // Ejects. `jitter` in [0, 1) is the caller's random number.
   void begin(const OutlierSettings& settings, std::uint64_t now_ms, double jitter) noexcept;
 
+  // Other settings hold from now on: it lasts no longer than they let any last.
+  void shorten(const OutlierSettings& settings, std::uint64_t now_ms) noexcept;
+
   // A check of the instance finished. Once `rise` x times() passed in a row, the ejection is over.
   void on_check(bool passed) noexcept;
 

@@ -16,6 +16,7 @@
 #include "engine/checker/plan.hpp"
 #include "engine/checker/steering.hpp"
 #include "engine/checker/token_counter.hpp"
+#include "engine/ejection_budget.hpp"
 #include "shm/crash_point.hpp"
 #include "shm/generation.hpp"
 #include "shm/host.hpp"
@@ -306,9 +307,13 @@ void Publisher::State::remember(const Settings& wanted, const Plan& plan, std::u
 
 void Publisher::State::follow_breakers(const Plan& plan) {
   std::vector<WatchedService> services;
-  for (const ServicePlan& service : plan.services) {
+  for (std::size_t s = 0; s < plan.services.size(); ++s) {
+    const ServicePlan& service = plan.services[s];
+    const engine::Policy& policy = settings.services[s].policy;
     WatchedService& watched = services.emplace_back();
     watched.record = service.record;
+    watched.has_breaker = engine::has_breaker(policy);
+    watched.cap = engine::ejection_cap(policy.max_ejected_percent, service.instances.size());
     for (const InstancePlan& p : service.instances)
       watched.instances.push_back({p.slot, p.incarnation});
   }
@@ -442,6 +447,10 @@ TickReport Publisher::tick(std::uint64_t now_ms) {
     if (report.directory_gone) supersede_segment(s.segment, 0);
   }
   return report;
+}
+
+std::vector<Notice> Publisher::take_notices() {
+  return state_->steering.take_notices();
 }
 
 std::chrono::nanoseconds Publisher::look_at_loads() {

@@ -29,13 +29,13 @@ struct TickReport {
   std::uint64_t reaped_rows = 0;
   std::uint64_t abandoned = 0;  // requests that reaped rows had in flight
   std::uint64_t freed_slots = 0;
-  std::uint64_t tokens_corrected = 0;  // limits that the dead had left out of step
+  std::uint64_t tokens_corrected = 0;   // limits that the dead had left out of step
   std::uint64_t permits_freed = 0;      // half-open permits of workers that are gone
   std::uint64_t budgets_corrected = 0;  // ejection budgets that the dead had left too small
-  bool drained_previous = false;       // the segment before the last growth is gone now
-  bool handover_requested = false;     // a successor is ready: leave
-  bool directory_gone = false;         // the locator was removed or replaced: stop
-  std::vector<Notice> notices;         // what steering decided since the last tick
+  bool drained_previous = false;        // the segment before the last growth is gone now
+  bool handover_requested = false;      // a successor is ready: leave
+  bool directory_gone = false;          // the locator was removed or replaced: stop
+  std::vector<Notice> notices;          // what steering decided since the last tick
 };
 
 // How long a slot stays unused after its instance left, at least. Correctness does not need it (the
@@ -78,6 +78,10 @@ class Publisher {
   // To be called about ten times a second: heartbeat, rows of the dead, slots that cooled down, the
   // segment before the last growth, and what steering does.
   TickReport tick(std::uint64_t now_ms = steady_ms());
+
+  // What steering decided since the last tick. To be asked for before `apply`, which forgets it:
+  // its indices are those of the settings before.
+  [[nodiscard]] std::vector<Notice> take_notices();
 
   // One look at what workers do, published for picks to compare. Returns when to look next, which
   // `apply` may make sooner: after it, look at once.

@@ -7,6 +7,7 @@
 #include "engine/breaker.hpp"
 #include "engine/checker/groups.hpp"
 #include "engine/checker/instance_use.hpp"
+#include "engine/ejection_budget.hpp"
 #include "engine/group_word.hpp"
 #include "shm/crash_point.hpp"
 #include "shm/generation.hpp"
@@ -36,9 +37,10 @@ std::uint64_t from_realtime_ns(std::uint64_t ns, std::uint64_t now_ms) {
 
 void Steering::follow(const Segment& segment, const Settings& settings,
                       std::span<const PublishedInstance> published, std::uint64_t now_ms) {
-  std::unordered_map<std::size_t, Service> known_services;
+  notices_.clear();  // about indices that mean nothing any more
+  std::unordered_map<std::string, Service> known_services;
   for (Service& service : services_)
-    known_services.emplace(service.record, std::move(service));
+    known_services.emplace(service.name, std::move(service));
   auto known = std::exchange(instances_, {});
   services_.assign(settings.services.size(), {});
   attended_.clear();
@@ -48,6 +50,7 @@ void Steering::follow(const Segment& segment, const Settings& settings,
   for (std::size_t s = 0; s < services_.size(); ++s) {
     const ServiceSettings& from = settings.services[s];
     Service& service = services_[s];
+    service.name = from.name;
     service.trusted = is_trusted(from.check);
     service.rise = from.check.rise;
     service.outlier = from.outlier;
@@ -90,10 +93,17 @@ void Steering::follow(const Segment& segment, const Settings& settings,
     instance.group = groups[p.service][p.instance];
     instance.counted = false;
     instance.counted_ready = false;
+    instance.counted_unchecked = false;
     instance.counted_weight = 0;
     instance.record = service.record;
-    if (!service.controller.enabled) instance.controlled = {};
     if (!is_known && !p.is_new) adopt(segment, instance, service, now_ms);
+    // What is switched off forgets, whoever had it on: else it would go on, when it is switched on
+    // again, from what was true then.
+    if (!service.controller.enabled) {
+      instance.controlled = {};
+      instance.has_weighed = false;
+    }
+    if (!service.outlier.enabled) instance.has_judged = false;
     // The health that applying left: that of before, or none for one that came back from cooling.
     const shm::State state = shm::unpack(segment.table.states[p.slot].load(kRelaxed));
     instance.health = state.health;
@@ -107,11 +117,15 @@ void Steering::follow(const Segment& segment, const Settings& settings,
     forget(segment, gone);
 
   for (Service& service : services_) {
-    const auto before = known_services.find(service.record);
-    if (before != known_services.end() && !service.slots.empty()) {
-      service.next_judge_ms = before->second.next_judge_ms;
-      service.next_weigh_ms = before->second.next_weigh_ms;
-      service.weighed_ms = before->second.weighed_ms;
+    const auto before = known_services.find(service.name);
+    if (before != known_services.end()) {
+      // Never later than an interval from now, which may have become a shorter one.
+      const auto next = [&](std::uint64_t planned_ms, Milliseconds interval) {
+        return std::min(planned_ms, now_ms + static_cast<std::uint64_t>(interval.count()));
+      };
+      service.next_judge_ms = next(before->second.next_judge_ms, service.outlier.interval);
+      service.next_weigh_ms = next(before->second.next_weigh_ms, service.controller.update);
+      if (service.controller.enabled) service.weighed_ms = before->second.weighed_ms;
       service.shares = before->second.shares;
     }
     // Among instances in use one that is new is a newcomer; where nobody is in use, everybody is.
@@ -121,14 +135,35 @@ void Steering::follow(const Segment& segment, const Settings& settings,
     for (const std::uint16_t slot : service.slots) {
       Instance& instance = instances_.at(slot);
       if (is_new.contains(slot)) instance.fresh = any_in_use;
-      if (instance.ejection.active() && !service.outlier.enabled) {
-        take_back(segment, instance, /*by_checks=*/false, now_ms);
-      }
+      instance.ejection.shorten(service.outlier, now_ms);
       settle(segment, instance, instance.fresh ? Arrival::fresh : Arrival::checker_start, now_ms);
     }
   }
-  for (std::size_t s = 0; s < services_.size(); ++s)
+  for (std::size_t s = 0; s < services_.size(); ++s) {
+    take_back_excess(segment, services_[s], now_ms);
     divide(segment, s);
+  }
+}
+
+// Those that the settings no longer allow to be out, the first to come back first.
+void Steering::take_back_excess(const Segment& segment, const Service& service,
+                                std::uint64_t now_ms) {
+  std::vector<Instance*> ejected;
+  for (const std::uint16_t slot : service.slots) {
+    if (Instance& instance = instances_.at(slot); instance.ejection.active())
+      ejected.push_back(&instance);
+  }
+  const std::size_t cap =
+      service.outlier.enabled
+          ? engine::ejection_cap(service.max_ejected_percent, service.slots.size())
+          : 0;
+  if (ejected.size() <= cap) return;
+  std::stable_sort(ejected.begin(), ejected.end(), [](const Instance* a, const Instance* b) {
+    return a->ejection.until_ms() < b->ejection.until_ms();
+  });
+  ejected.resize(ejected.size() - cap);
+  for (Instance* const instance : ejected)
+    take_back(segment, *instance, TakenBack::settings, now_ms);
 }
 
 // What a dead checker, or this one before it grew, left in the table about an instance.
@@ -241,16 +276,21 @@ void Steering::put_state(const Segment& segment, Instance& instance, std::uint64
   // Keep the sums by which traffic is divided.
   GroupMembers& members = service.members[instance.group];
   const bool ready = instance.admin == shm::Admin::ready;
+  const bool unchecked =
+      ready && !instance.in_use && !service.trusted && instance.health == shm::Health::unknown;
   const std::uint64_t weight = instance.in_use ? state.weight : 0;
   if (instance.counted) members.usable -= instance.counted_for;
   if (instance.counted_ready) members.ready -= instance.counted_for;
+  if (instance.counted_unchecked) members.unchecked -= instance.counted_for;
   service.weight_sum += weight - instance.counted_weight;
   instance.counted = instance.in_use;
   instance.counted_ready = ready;
+  instance.counted_unchecked = unchecked;
   instance.counted_for = instance.weight;
   instance.counted_weight = weight;
   if (instance.counted) members.usable += instance.counted_for;
   if (ready) members.ready += instance.counted_for;
+  if (unchecked) members.unchecked += instance.counted_for;
 }
 
 void Steering::put_details(const Segment& segment, const Instance& instance,

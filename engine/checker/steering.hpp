@@ -12,6 +12,7 @@
 #include <random>
 #include <set>
 #include <span>
+#include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -90,11 +91,13 @@ class Steering {
     // What the table counts it for at present.
     bool counted = false;
     bool counted_ready = false;
+    bool counted_unchecked = false;
     std::uint64_t counted_for = 0;     // configured weight
     std::uint64_t counted_weight = 0;  // effective, if it is in use
   };
 
   struct Service {
+    std::string name;
     std::size_t record = 0;
     bool trusted = false;  // instances that nobody has checked are used
     std::uint32_t rise = 1;
@@ -130,7 +133,9 @@ class Steering {
   void look_at_totals(const Segment& segment, std::uint64_t now_ms);
   void judge(const Segment& segment, std::size_t service, std::uint64_t now_ms);
   void weigh(const Segment& segment, std::size_t service, std::uint64_t now_ms);
-  void take_back(const Segment& segment, Instance& instance, bool by_checks, std::uint64_t now_ms);
+  void take_back(const Segment& segment, Instance& instance, TakenBack because,
+                 std::uint64_t now_ms);
+  void take_back_excess(const Segment& segment, const Service& service, std::uint64_t now_ms);
 
   std::mt19937_64 random_;
   std::vector<Service> services_;

@@ -75,7 +75,9 @@ void Steering::attend(const Segment& segment, std::uint64_t now_ms) {
     if (instance.ejection.active()) {
       const Ejection::End end = instance.ejection.due(service.rise, now_ms);
       if (end != Ejection::End::not_yet) {
-        take_back(segment, instance, end == Ejection::End::by_checks, now_ms);
+        take_back(segment, instance,
+                  end == Ejection::End::by_checks ? TakenBack::checks_passed : TakenBack::time,
+                  now_ms);
         changed.insert(instance.service);
       }
     } else if (instance.ramp.running()) {
@@ -89,7 +91,7 @@ void Steering::attend(const Segment& segment, std::uint64_t now_ms) {
     divide(segment, service);
 }
 
-void Steering::take_back(const Segment& segment, Instance& instance, bool by_checks,
+void Steering::take_back(const Segment& segment, Instance& instance, TakenBack because,
                          std::uint64_t now_ms) {
   shm::Word64& budget = segment.workers.services[instance.record].open_breakers;
   const engine::BudgetTaken taken = engine::held_budget(budget);
@@ -102,7 +104,7 @@ void Steering::take_back(const Segment& segment, Instance& instance, bool by_che
   notice.kind = Notice::Kind::taken_back;
   notice.service = instance.service;
   notice.instance = instance.instance;
-  notice.by_checks = by_checks;
+  notice.because = because;
   notices_.push_back(notice);
 }
 

@@ -53,7 +53,7 @@ TEST_CASE("a sick instance is ejected, its traffic goes elsewhere, and it comes 
   CHECK(world.out() == 0);
   REQUIRE(world.notices.size() == 2);
   CHECK(world.notices[1].kind == Notice::Kind::taken_back);
-  CHECK_FALSE(world.notices[1].by_checks);
+  CHECK(world.notices[1].because == TakenBack::time);
   CHECK(world.request(2'000).contains(2));
 }
 
@@ -72,7 +72,7 @@ TEST_CASE("passing checks take it back early; the next time it takes twice as ma
     world.check(0, true);
     world.tick();
     CHECK_FALSE(world.state(0).ejected);
-    CHECK(world.notices.back().by_checks);
+    CHECK(world.notices.back().because == TakenBack::checks_passed);
   }
 }
 
@@ -86,6 +86,9 @@ TEST_CASE("the budget: no more than the cap, whoever takes it") {
     CHECK(world.notices.size() == 2);
   }
   SUBCASE("workers' breakers have taken it all") {
+    world.settings.services[0].policy.breaker_requests = 4'000;
+    world.settings.services[0].policy.breaker_rate_percent = 100;
+    world.apply();
     const auto& workers = world.publisher->segment().workers;
     for (const std::size_t instance : {std::size_t{18}, std::size_t{19}}) {
       const auto& p = world.find(instance);
@@ -244,6 +247,7 @@ TEST_CASE("slow start: workers give it its share, of its own keys, and nobody el
 TEST_CASE("a breaker that workers open and close: no capacity meanwhile, then a slow start") {
   Settings settings = tests::steered_settings(4);
   settings.services[0].slow_start.window = Milliseconds(10'000);
+  settings.services[0].policy.breaker_consecutive = 5;
   for (std::size_t i = 2; i < 4; ++i)
     settings.services[0].instances[i].tier = 1;
   Steered world(settings);
