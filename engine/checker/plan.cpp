@@ -292,6 +292,15 @@ void retire_service(const shm::TableWriter& table, const shm::WorkersWriter& wor
   static_cast<void>(engine::publish_placement(table, index, {}, {}));
   BALLAST_POINT("apply.service_emptied");
   publish_sticky_keys(workers.services[index], {}, {});
+  // What follows from health is worked out anew for the next service here, but only after workers
+  // can find it: until then, or for as long as a checker that dies in between has no successor, it
+  // would be in this one's panic.
+  for (shm::Word64& word : record.shares)
+    shm::put(word, 0U);
+  shm::put(record.panic, 0U);
+  shm::ServiceLoadRecord& load = table.service_loads[index];
+  for (shm::Word64* word : {&load.in_flight, &load.hot_threshold, &load.weight_sum})
+    word->store(0, kRelaxed);
   shm::put(record.identity, shm::pack(Identity{id.incarnation, Phase::free}));
 }
 

@@ -186,6 +186,28 @@ TEST_CASE("a service that leaves is emptied, and its record can serve another") 
   CHECK(table.services[0].root.load() == 3);  // the epoch never goes back
 }
 
+TEST_CASE("a service that leaves takes its panic, its division and its load along") {
+  const tests::TempDir dir;
+  Settings settings = settings_of({service_of("a", 0, 2)});
+  settings.services[0].policy.panic_percent = 50;
+  settings.services[0].policy.panic_mode = static_cast<std::uint32_t>(engine::PanicMode::fail);
+  settings.services[0].check.first_check = checker::FirstCheck::up;
+  Publisher publisher = open_publisher(dir.path(), settings);
+  REQUIRE(publisher.apply(settings));
+  const auto& record = publisher.segment().table.services[0];
+  auto& load = publisher.segment().table.service_loads[0];
+  CHECK(load.weight_sum.load() != 0);
+  for (const auto& i : publisher.instances())
+    publisher.set_health(i.slot, i.incarnation, shm::Health::down, shm::Reason::timeout);
+  load.in_flight.store(7);
+  REQUIRE(record.panic.load() != 0);
+  REQUIRE(publisher.apply(settings_of({service_of("b", 10, 2)})));
+  CHECK(record.panic.load() == 0);
+  CHECK(record.shares[0].load() == 0);
+  CHECK(load.weight_sum.load() == 0);
+  CHECK(load.in_flight.load() == 0);
+}
+
 TEST_CASE("growth moves everything to a new segment, and drains the old one") {
   const tests::TempDir dir;
   const Settings small = settings_of({service_of("a", 0, 3)});
