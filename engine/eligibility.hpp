@@ -7,6 +7,7 @@
 // permit expires and the tokens are found by the reaper.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -93,7 +94,7 @@ class Eligibility {
         me_(me),
         request_(request),
         panic_(panic),
-        bound_(bound_of(service)) {}
+        bound_(bound_of(service, static_cast<std::size_t>(&group - service.groups.data()))) {}
 
   void ignore_bound() noexcept { bound_ = {}; }
   // For those who compare all members by their effective weight anyway.

@@ -5,8 +5,10 @@
 // 1608.01350; where an overloaded instance's keys go, arXiv 1908.08762.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
+#include "engine/group_word.hpp"
 #include "engine/service_view.hpp"
 
 namespace ballast::engine {
@@ -14,7 +16,7 @@ namespace ballast::engine {
 struct HashBound {
   std::uint64_t percent = 0;  // of the mean load; 0: no bound
   std::uint64_t total = 0;    // in flight at all instances
-  std::uint64_t weights = 0;  // of all instances
+  std::uint64_t weights = 0;  // of all instances that the total is spread over
 
   [[nodiscard]] bool is_set() const noexcept { return percent != 0; }
 
@@ -24,13 +26,23 @@ struct HashBound {
   }
 };
 
-[[nodiscard]] inline HashBound bound_of(const ServiceView& service) noexcept {
+// For the instances of one of the service's groups. A group's fair part of the total is what is
+// drawn for it, whatever its weight: so the weights are those that the service would have if all of
+// its traffic were spread as that of the group is.
+[[nodiscard]] inline HashBound bound_of(const ServiceView& service,
+                                        std::size_t group = 0) noexcept {
   if (service.policy.hash_bound_percent == 0 || !is_keyed(service.policy.strategy) ||
       service.sums_rows) {
     return {};
   }
   // Relaxed: numbers to go by, no order hangs on them.
-  const std::uint64_t weights = service.load->weight_sum.load(std::memory_order_relaxed);
+  std::uint64_t weights = service.load->weight_sum.load(std::memory_order_relaxed);
+  if (service.group_count > 1) {
+    // Its own traffic is that of groups that have nobody: there is nothing to compare it with.
+    const std::uint64_t share = share_of_group(service.record->shares, group);
+    if (share == 0) return {};
+    weights = weights * part_of_group(service.load->group_parts, group) / share;
+  }
   if (weights == 0) return {};
   return {service.policy.hash_bound_percent,
           service.load->in_flight.load(std::memory_order_relaxed), weights};

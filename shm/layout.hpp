@@ -213,9 +213,10 @@ struct LoadRecord {
 // One a service, kept up to date by the checker.
 struct ServiceLoadRecord {
   Word64 in_flight;
-  Word64 hot_threshold;  // requests in flight above which an instance is hot
-  Word64 weight_sum;     // effective weights of the usable instances, in their unit
-  std::uint64_t reserved[5];
+  Word64 hot_threshold;   // requests in flight above which an instance is hot
+  Word64 weight_sum;      // effective weights of the usable instances, in their unit
+  Word64 group_parts[2];  // of the sum, in 1/65535: eight of 16 bits, group 0's in the lowest
+  std::uint64_t reserved[3];
 };
 
 // What a row (or the checker's carried record) counts for one slot. Only ever grows; the number of
@@ -370,6 +371,7 @@ struct SharedInstanceRecord {
   X(ServiceLoadRecord, in_flight, 0)         \
   X(ServiceLoadRecord, hot_threshold, 8)     \
   X(ServiceLoadRecord, weight_sum, 16)       \
+  X(ServiceLoadRecord, group_parts, 24)      \
   X(CounterRecord, values, 0)                \
   X(RowRecord, claim, 0)                     \
   X(RowRecord, pid, 8)                       \

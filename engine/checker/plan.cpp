@@ -299,7 +299,8 @@ void retire_service(const shm::TableWriter& table, const shm::WorkersWriter& wor
     shm::put(word, 0U);
   shm::put(record.panic, 0U);
   shm::ServiceLoadRecord& load = table.service_loads[index];
-  for (shm::Word64* word : {&load.in_flight, &load.hot_threshold, &load.weight_sum})
+  for (shm::Word64* word : {&load.in_flight, &load.hot_threshold, &load.weight_sum,
+                            &load.group_parts[0], &load.group_parts[1]})
     word->store(0, kRelaxed);
   shm::put(record.identity, shm::pack(Identity{id.incarnation, Phase::free}));
 }

@@ -283,6 +283,7 @@ void Steering::put_state(const Segment& segment, Instance& instance, std::uint64
   if (instance.counted_ready) members.ready -= instance.counted_for;
   if (instance.counted_unchecked) members.unchecked -= instance.counted_for;
   service.weight_sum += weight - instance.counted_weight;
+  service.group_weights[instance.group] += weight - instance.counted_weight;
   instance.counted = instance.in_use;
   instance.counted_ready = ready;
   instance.counted_unchecked = unchecked;
@@ -327,6 +328,11 @@ void Steering::divide(const Segment& segment, std::size_t index) {
   if (record.panic.load(kRelaxed) != panic) shm::put(record.panic, panic);
   shm::Word64& sum = segment.table.service_loads[service.record].weight_sum;
   if (sum.load(kRelaxed) != service.weight_sum) sum.store(service.weight_sum, kRelaxed);
+  const auto parts = engine::pack_parts(service.group_weights);
+  for (std::size_t w = 0; w < parts.size(); ++w) {
+    shm::Word64& word = segment.table.service_loads[service.record].group_parts[w];
+    if (word.load(kRelaxed) != parts[w]) word.store(parts[w], kRelaxed);
+  }
   if ((shares.panicking != 0) != (service.shares.panicking != 0)) {
     Notice notice;
     notice.kind = shares.panicking != 0 ? Notice::Kind::panic_began : Notice::Kind::panic_ended;

@@ -8,6 +8,7 @@
 // docs/protection.md and docs/adaptive.md explain the rules to people.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <random>
 #include <set>
@@ -111,6 +112,7 @@ class Steering {
     std::vector<GroupMembers> members;  // by group
     GroupShares shares;
     std::uint64_t weight_sum = 0;
+    std::array<std::uint64_t, kMaxGroups> group_weights{};  // sum to it
     bool any_breaker = false;
     std::uint64_t next_judge_ms = 0;
     std::uint64_t next_weigh_ms = 0;

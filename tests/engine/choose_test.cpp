@@ -165,6 +165,36 @@ TEST_CASE("no instance goes above its bound while another is below") {
   }
 }
 
+TEST_CASE("within a group the bound is of what falls to it, whatever the other groups weigh") {
+  // Of all traffic, group 0 has a quarter of the weight and, as the next tier would, nothing or
+  // all.
+  for (const std::uint32_t share : {65535U, 16384U}) {
+    CAPTURE(share);
+    PlainService service({.strategy = Strategy::maglev, .hash_bound_percent = 125},
+                         {1, 1, 2, 4, 8, 8, 8}, {0, 0, 0, 0, 1, 1, 1});
+    service.record.shares[0].store(0xffffffffffff0000 | share, kRelaxed);
+    service.load.group_parts[0].store(pack_parts({8, 24})[0], kRelaxed);
+    PlainPicker picker(service);
+    std::vector<std::uint32_t> in_flight(7);
+    // A key of group 0: without a bound all would go to one instance.
+    std::uint64_t key = 0;
+    while (picker.pick(key_hash(std::to_string(key))).slot >= 4)
+      ++key;
+    for (std::uint64_t count = 0; count < 500; ++count) {
+      const std::uint64_t total = share == 65535U ? count : 4 * count;
+      service.load.in_flight.store(total, kRelaxed);
+      const Choice choice = picker.pick(key_hash(std::to_string(key)));
+      REQUIRE(choice.result == PickResult::ok);
+      REQUIRE(choice.slot < 4);
+      const double mine = static_cast<double>(total + 1) * (share == 65535U ? 1 : 0.25);
+      const double cap = 1.25 * 1.002 * mine * service.weights[choice.slot] / 8;
+      CHECK(in_flight[choice.slot] + 1 <= std::ceil(cap) + (total == 0 ? 1 : 0));
+      ++in_flight[choice.slot];
+      service.set_load(choice.slot, {.in_flight = in_flight[choice.slot]});
+    }
+  }
+}
+
 TEST_CASE("a bound that everybody has reached fails no pick") {
   PlainService service({.strategy = Strategy::maglev, .hash_bound_percent = 100}, equal(3));
   for (std::size_t i = 0; i < 3; ++i)

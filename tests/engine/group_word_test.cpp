@@ -48,5 +48,32 @@ TEST_CASE("panic holds for the groups that it names") {
   CHECK(panic_of(~std::uint64_t{0}, 0) == PanicMode::none);  // damaged
 }
 
+TEST_CASE("what falls to each group adds up to the whole, and of weights as well") {
+  std::atomic<std::uint64_t> words[2];
+  const auto store = [&words](const std::array<std::uint64_t, 2>& packed) {
+    words[0] = packed[0];
+    words[1] = packed[1];
+  };
+  store(pack(GroupEnds{16384, 16384, 32768, 32768, 65535, 65535, 65535, 65535}));
+  const std::uint32_t shares[] = {16384, 0, 16384, 0, 32768, 0, 0, 0};
+  for (std::size_t g = 0; g < shm::kMaxGroups; ++g)
+    CHECK(share_of_group(words, g) == shares[g]);
+  store({0xffff0000ffff, 0});  // two divisions mixed
+  for (std::size_t g = 0; g < shm::kMaxGroups; ++g)
+    CHECK(share_of_group(words, g) <= 65536);
+
+  store(pack_parts({64, 0, 64 * 1000, 1, 0, 0, 0, std::uint64_t{1} << 40}));
+  CHECK(part_of_group(words, 0) == 1);
+  CHECK(part_of_group(words, 1) == 0);
+  CHECK(part_of_group(words, 2) == 1);
+  CHECK(part_of_group(words, 3) == 1);
+  CHECK(part_of_group(words, 7) == 65535);
+  store(pack_parts({300, 100, 0, 0, 0, 0, 0, 0}));
+  CHECK(part_of_group(words, 0) == 49151);
+  CHECK(part_of_group(words, 1) == 16384);
+  store(pack_parts({}));
+  CHECK(part_of_group(words, 0) == 0);
+}
+
 }  // namespace
 }  // namespace ballast::engine

@@ -205,6 +205,7 @@ TEST_CASE("a service that leaves takes its panic, its division and its load alon
   CHECK(record.panic.load() == 0);
   CHECK(record.shares[0].load() == 0);
   CHECK(load.weight_sum.load() == 0);
+  CHECK(load.group_parts[0].load() == 0);
   CHECK(load.in_flight.load() == 0);
 }
 

@@ -96,6 +96,10 @@ TEST_CASE("zones: the local one first") {
   world.set(0, Health::down);
   world.set(1, Health::down);
   CHECK(share_of(world, 0) == doctest::Approx(70).epsilon(0.001));
+  // By which a bound within the zone is measured.
+  const auto& parts = world.publisher->segment().table.service_loads[0].group_parts;
+  CHECK(engine::part_of_group(parts, 0) == 21845);
+  CHECK(engine::part_of_group(parts, 1) == 43690);
 }
 
 TEST_CASE("panic: below the threshold, until there are enough again") {
