@@ -19,5 +19,6 @@ void add_breaker_cases(Suite& suite);        // from the last failure to the las
 void add_inflight_cases(Suite& suite);       // shared atomics against rows with published totals
 void add_strategy_cost_cases(Suite& suite);  // pick and report with each strategy
 void add_disruption_cases(Suite& suite);     // what changes of members move
+void add_sticky_cases(Suite& suite);         // picks with sticky tokens
 
 }  // namespace ballast::bench

@@ -9,5 +9,6 @@ int main(int argc, char** argv) {
   add_inflight_cases(suite);
   add_disruption_cases(suite);
   add_breaker_cases(suite);
+  add_sticky_cases(suite);
   return suite.run(argc, argv);
 }
