@@ -4,11 +4,37 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
 
 #include "engine/pick.hpp"
 #include "engine/service_view.hpp"
 
 namespace ballast::engine {
+
+// Every place of `count`, once, from a random one on in steps of a random length that has no
+// divisor in common with `count`. Of any two places each comes first as often: in the order of the
+// places the first one behind a gap would be found for all of the gap.
+class Walk {
+ public:
+  // Two random numbers, independent of each other. `count` is not 0.
+  Walk(std::uint64_t start, std::uint64_t step, std::uint64_t count) noexcept
+      : count_(count), place_(reduce(start, count)), step_(1 + reduce(step, count)) {
+    while (std::gcd(step_, count) != 1)  // ends at count + 1 at the latest; below 65,000 within 30
+      ++step_;
+  }
+
+  // The present place; moves on to the next.
+  [[nodiscard]] std::uint64_t next() noexcept {
+    const std::uint64_t here = place_;
+    place_ = (place_ + step_) % count_;
+    return here;
+  }
+
+ private:
+  std::uint64_t count_;
+  std::uint64_t place_;
+  std::uint64_t step_;
+};
 
 class Candidates {
  public:
@@ -42,10 +68,12 @@ class Candidates {
     return shm::kNoSlot;
   }
 
-  // Where to begin walking the members: different for each key (or turn), the same on every host.
-  [[nodiscard]] std::uint64_t walk_start() const noexcept {
+  // How to walk the members when the lookup array has given nobody: another order for each key (or
+  // turn), the same in every process, so that what is left shares evenly.
+  [[nodiscard]] Walk walk() const noexcept {
     const std::uint64_t from = group_.kind == shm::LookupKind::schedule ? last_ : hash_;
-    return reduce(attempt_hash(from, kWalkAttempt), group_.member_count);
+    return {attempt_hash(from, kWalkAttempt), attempt_hash(from, kWalkAttempt + 1),
+            group_.member_count};
   }
 
  private:

@@ -140,11 +140,10 @@ class Search {
     Candidates candidates(service_, group_, me_, request_.hash);
     for (std::uint32_t attempt = 0; attempt < kMaxProbes && !found.is_found && !stopped_; ++attempt)
       found.is_found = try_slot(candidates.next(attempt), found.candidate);
-    std::uint64_t place = candidates.walk_start();
-    for (std::uint64_t i = 0; i < group_.member_count && !found.is_found && !stopped_; ++i) {
-      found.is_found = try_slot(member(place), found.candidate);
-      place = place + 1 == group_.member_count ? 0 : place + 1;
-    }
+    if (found.is_found || stopped_) return found;
+    Walk walk = candidates.walk();
+    for (std::uint64_t i = 0; i < group_.member_count && !found.is_found && !stopped_; ++i)
+      found.is_found = try_slot(member(walk.next()), found.candidate);
     return found;
   }
 
@@ -178,13 +177,13 @@ class Search {
     return false;
   }
 
-  // All members, from a random one on, until `enough` were eligible.
+  // All members in a random order, until `enough` were eligible.
   [[nodiscard]] bool walk(std::uint64_t enough, Best& best) noexcept {
-    std::uint64_t place = me_.random.below(group_.member_count);
+    const std::uint64_t start = me_.random.next();
+    Walk walk(start, me_.random.next(), group_.member_count);
     std::uint32_t weighed = 0;
     for (std::uint64_t i = 0; i < group_.member_count && weighed < enough; ++i) {
-      if (weigh(member(place), best, weighed)) return true;
-      place = place + 1 == group_.member_count ? 0 : place + 1;
+      if (weigh(member(walk.next()), best, weighed)) return true;
     }
     return false;
   }

@@ -143,6 +143,29 @@ TEST_CASE("who was turned away at first and is taken after all is the first choi
   CHECK(picker.pick(1).because == Because::unusable);
 }
 
+TEST_CASE("where nearly all are down, those that are left share evenly") {
+  for (const Strategy strategy :
+       {Strategy::maglev, Strategy::ketama, Strategy::round_robin, Strategy::random}) {
+    CAPTURE(to_text(strategy));
+    for (const std::size_t left : {2U, 10U}) {
+      CAPTURE(left);
+      PlainService service({.strategy = strategy}, equal(1000));
+      for (std::size_t i = 0; i < 1000; ++i)
+        service.set(i, i >= 500 && i < 500 + left);  // neighbours
+      PlainPicker picker(service);
+      std::vector<std::uint64_t> counts(left);
+      for (std::size_t key = 0; key < kKeys / 4; ++key) {
+        const Choice choice = picker.pick(hash_of(strategy, key));
+        REQUIRE(choice.result == PickResult::ok);
+        ++counts.at(choice.slot - 500);
+      }
+      for (const std::uint64_t has : counts)
+        CHECK(static_cast<double>(has) * static_cast<double>(left) / (kKeys / 4) ==
+              doctest::Approx(1).epsilon(0.3));
+    }
+  }
+}
+
 TEST_CASE("no instance goes above its bound while another is below") {
   for (const Strategy strategy : {Strategy::maglev, Strategy::ketama}) {
     CAPTURE(to_text(strategy));
