@@ -3,9 +3,14 @@
 
 #include <algorithm>
 
+#include "engine/checker/settings.hpp"
+#include "engine/service_view.hpp"
 #include "shm/crash_point.hpp"
 
 namespace ballast::checker {
+
+// A look that is a little late must not make picks add up rows.
+static_assert(2 * kLoadIntervalLimits.high <= engine::kLoadBeatLimitMs);
 
 void LoadWatch::follow(const shm::CheckerSegment& segment, const std::vector<LoadMember>& members,
                        std::chrono::nanoseconds interval, bool needed, std::uint64_t now_ns) {

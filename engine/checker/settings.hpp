@@ -35,7 +35,8 @@ inline constexpr std::size_t kMaxZoneBytes = 63;
 // The lowest and the highest value of a setting, for whoever reads a configuration; times in
 // milliseconds. Where 0 switches something off, it is allowed besides.
 using Limits = engine::PolicyLimits;
-inline constexpr Limits kLoadIntervalLimits{1, 1'000};
+// Half of what picks wait for before they conclude that nobody looks (engine/service_view.hpp).
+inline constexpr Limits kLoadIntervalLimits{1, 250};
 
 using engine::Strategy;
 

@@ -13,7 +13,7 @@ TEST_CASE("zones, tiers, the sticky key and the load interval") {
       errors_of(R"~([ballast]
 zone = "a b"
 sticky_key_file = "key"
-load_interval = "2s"
+load_interval = "251ms"
 [service.a]
 instances = [{ address = "1.1.1.1:1", tier = 4, zone = "" }, { address = "1.1.1.1:2", tier = "1", zone = 3 }]
 strategy = "round_robbin"
@@ -26,10 +26,10 @@ f.toml:3:19: sticky_key_file "key" is not an absolute path: start it with a slas
    |
  3 | sticky_key_file = "key"
    |                   ^~~~~ here
-f.toml:4:17: load_interval "2s" is out of range: use 1ms to 1s
+f.toml:4:17: load_interval "251ms" is out of range: use 1ms to 250ms
    |
- 4 | load_interval = "2s"
-   |                 ^~~~ here
+ 4 | load_interval = "251ms"
+   |                 ^~~~~~~ here
 f.toml:6:46: tier 4 is out of range: use 0 to 3
    |
  6 | instances = [{ address = "1.1.1.1:1", tier = 4, zone = "" }, { address = "1.1.1.1:2", tier = "1", zo...
