@@ -193,6 +193,7 @@ void Ejection::begin(const OutlierSettings& settings, std::uint64_t now_ms,
   const double stretch = 1 + std::clamp(jitter, 0.0, 1.0) * kEjectionJitterPercent / 100;
   const auto ms = static_cast<std::uint64_t>(static_cast<double>(length.count()) * stretch);
   until_ms_ = now_ms + std::max<std::uint64_t>(1, ms);
+  earliest_ms_ = now_ms + static_cast<std::uint64_t>(settings.interval.count());
 }
 
 void Ejection::shorten(const OutlierSettings& settings, std::uint64_t now_ms) noexcept {
@@ -205,7 +206,8 @@ void Ejection::on_check(bool passed) noexcept {
 
 Ejection::End Ejection::due(std::uint32_t rise, std::uint64_t now_ms) const noexcept {
   if (!active()) return End::not_yet;
-  if (passes_ >= std::uint64_t{std::max<std::uint32_t>(1, rise)} * times_) return End::by_checks;
+  const std::uint64_t enough = std::uint64_t{std::max<std::uint32_t>(1, rise)} * times_;
+  if (passes_ >= enough && now_ms >= earliest_ms_) return End::by_checks;
   return now_ms >= until_ms_ ? End::by_time : End::not_yet;
 }
 

@@ -89,7 +89,9 @@ class Ejection {
   // Other settings hold from now on: it lasts no longer than they let any last.
   void shorten(const OutlierSettings& settings, std::uint64_t now_ms) noexcept;
 
-  // A check of the instance finished. Once `rise` x times() passed in a row, the ejection is over.
+  // A check of the instance finished. Once `rise` x times() passed in a row, the ejection is over,
+  // but not before an interval is: checks that passed all along have not seen what it was ejected
+  // for.
   void on_check(bool passed) noexcept;
 
   // To be asked now and then: whether it is over, and why. The caller then calls end().
@@ -105,6 +107,7 @@ class Ejection {
   std::uint32_t times_ = 0;
   std::uint32_t passes_ = 0;
   std::uint64_t until_ms_ = 0;
+  std::uint64_t earliest_ms_ = 0;  // for checks to end it
   std::uint64_t well_since_ms_ = 0;
 };
 

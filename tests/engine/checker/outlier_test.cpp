@@ -266,18 +266,32 @@ TEST_CASE("passing checks in a row end it: rise times as many as ejections") {
   Ejection e;
   e.begin(settings, 0, 0);
   e.on_check(true);
-  CHECK(finish(e, 2, 10) == Ejection::End::not_yet);
+  CHECK(finish(e, 2, 10'000) == Ejection::End::not_yet);
   e.on_check(false);
   e.on_check(true);
-  CHECK(finish(e, 2, 20) == Ejection::End::not_yet);
+  CHECK(finish(e, 2, 10'010) == Ejection::End::not_yet);
   e.on_check(true);
-  CHECK(finish(e, 2, 30) == Ejection::End::by_checks);
-  e.begin(settings, 40, 0);
+  CHECK(finish(e, 2, 10'020) == Ejection::End::by_checks);
+  e.begin(settings, 20'000, 0);
   for (int i = 0; i < 3; ++i)
     e.on_check(true);
-  CHECK(finish(e, 2, 50) == Ejection::End::not_yet);
+  CHECK(finish(e, 2, 30'000) == Ejection::End::not_yet);
   e.on_check(true);
-  CHECK(finish(e, 2, 60) == Ejection::End::by_checks);
+  CHECK(finish(e, 2, 30'010) == Ejection::End::by_checks);
+}
+
+TEST_CASE("checks that passed all along do not end an ejection before an interval is over") {
+  OutlierSettings settings;
+  Ejection e;
+  e.begin(settings, 1'000, 0);
+  for (int i = 0; i < 10; ++i)
+    e.on_check(true);
+  CHECK(finish(e, 2, 10'999) == Ejection::End::not_yet);
+  CHECK(finish(e, 2, 11'000) == Ejection::End::by_checks);
+  settings.ejection = Milliseconds(500);  // the time still ends it
+  e = {};
+  e.begin(settings, 0, 0);
+  CHECK(finish(e, 2, 500) == Ejection::End::by_time);
 }
 
 TEST_CASE("ejections are forgotten one by one while it stays") {

@@ -65,6 +65,7 @@ TEST_CASE("passing checks take it back early; the next time it takes twice as ma
     world.request(2'000, [](std::size_t i) { return sick_is(0, i); });
     world.wait(10'100);
     REQUIRE(world.state(0).ejected);
+    world.wait(10'100);  // never before an interval is over
     for (int i = 1; i < checks; ++i)
       world.check(0, true);
     world.tick();
