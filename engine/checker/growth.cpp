@@ -122,6 +122,11 @@ void replicate(const shm::CheckerSegment& old, const shm::CheckerSegment& fresh)
                             &shm::LoadRecord::ejected_until_ns, &shm::LoadRecord::ramp_since_ns}) {
       shm::put(fresh.table.load_details[i].*word, (old.table.load_details[i].*word).load(kRelaxed));
     }
+    if (i < old.workers.instances.size()) {
+      const shm::SharedInstanceRecord& shared = old.workers.instances[i];
+      shm::put(fresh.workers.instances[i].reported_load, shared.reported_load.load(kRelaxed));
+      shm::put(fresh.workers.instances[i].reports, shared.reports.load(kRelaxed));
+    }
     if (i < old.workers.breakers.size())
       shm::put(fresh.workers.breakers[i], old.workers.breakers[i].load(kRelaxed));
   }

@@ -325,6 +325,11 @@ void carry_out(const Plan& plan, const Settings& settings, const StickySecrets& 
       engine::store_service_name(record, service.name);
       if (p.record < workers.services.size())
         engine::reset_budget(workers.services[p.record].open_breakers);
+      // How another service's traffic was divided, and that it was in panic, holds until the new
+      // one's members are known, or for long if the checker dies here.
+      for (shm::Word64& shares : record.shares)
+        shares.store(0, kRelaxed);
+      record.panic.store(0, kRelaxed);
     }
     // Before a worker can find the service, so that it never takes a good token for a bad one.
     publish_sticky_keys(workers.services[p.record], sticky, service.name);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/breaker_word.hpp"
+#include "engine/checker/plan.hpp"
 #include "engine/checker/steering.hpp"
 #include "tests/support/steered.hpp"
 
@@ -205,6 +206,39 @@ TEST_CASE("what was opened under the policy before closes within a tick") {
   world.tick();
   CHECK(world.out() == 0);
   CHECK(world.request(100).contains(1));
+}
+
+TEST_CASE("a new service is in nobody else's panic, not even before its own division is known") {
+  Steered world(tests::steered_settings(3));
+  const shm::CheckerSegment& segment = world.publisher->segment();
+  // What a service that is gone left in the record that comes next.
+  segment.table.services[1].panic.store(engine::pack_panic(engine::PanicMode::fail, 0xff));
+  segment.table.services[1].shares[0].store(0x1234'5678);
+  Settings wanted = world.settings;
+  wanted.services.push_back(wanted.services[0]);
+  wanted.services[1].name = "api";
+  KeptTables kept;
+  const auto plan = make_plan(segment.table, wanted, kept);
+  REQUIRE(plan);
+  REQUIRE(plan->services[1].record == 1);
+  carry_out(*plan, wanted, {}, segment.table, segment.workers);
+  CHECK(segment.table.services[1].panic.load() == 0);
+  CHECK(segment.table.services[1].shares[0].load() == 0);
+}
+
+TEST_CASE("what backends reported goes along into a larger segment") {
+  Steered world(tests::steered_settings(3));
+  const std::uint16_t slot = world.find(1).slot;
+  shm::SharedInstanceRecord& before = world.publisher->segment().workers.instances[slot];
+  before.reported_load.store(4711);
+  before.reports.store(12);
+  const std::uint64_t segment = world.publisher->segment_id();
+  world.settings.max_workers = 64;
+  world.apply();
+  REQUIRE(world.publisher->segment_id() != segment);
+  const auto& after = world.publisher->segment().workers.instances[world.find(1).slot];
+  CHECK(after.reported_load.load() == 4711);
+  CHECK(after.reports.load() == 12);
 }
 
 }  // namespace
