@@ -21,12 +21,14 @@ class Walk {
       : count_(count), place_(reduce(start, count)), step_(1 + reduce(step, count)) {
     while (std::gcd(step_, count) != 1)  // ends at count + 1 at the latest; below 65,000 within 30
       ++step_;
+    if (step_ >= count) step_ -= count;
   }
 
   // The present place; moves on to the next.
   [[nodiscard]] std::uint64_t next() noexcept {
     const std::uint64_t here = place_;
-    place_ = (place_ + step_) % count_;
+    place_ += step_;
+    if (place_ >= count_) place_ -= count_;
     return here;
   }
 

@@ -177,10 +177,12 @@ class Search {
     return false;
   }
 
-  // All members in a random order, until `enough` were eligible.
+  // All members, until `enough` were eligible.
   [[nodiscard]] bool walk(std::uint64_t enough, Best& best) noexcept {
     const std::uint64_t start = me_.random.next();
-    Walk walk(start, me_.random.next(), group_.member_count);
+    // Whoever compares everybody does so in the order of memory.
+    const std::uint64_t step = enough < group_.member_count ? me_.random.next() : 0;
+    Walk walk(start, step, group_.member_count);
     std::uint32_t weighed = 0;
     for (std::uint64_t i = 0; i < group_.member_count && weighed < enough; ++i) {
       if (weigh(member(walk.next()), best, weighed)) return true;

@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <rapidcheck.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -141,6 +142,21 @@ TEST_CASE("who was turned away at first and is taken after all is the first choi
   CHECK(picker.pick(1).because == Because::first_choice);
   service.set(picker.pick(1).slot, false);
   CHECK(picker.pick(1).because == Because::unusable);
+}
+
+TEST_CASE("a walk comes to every place once, whatever their number") {
+  Random random(1);
+  for (const std::uint64_t count : {1U, 2U, 3U, 4U, 6U, 30U, 210U, 997U, 30'030U, 65'000U}) {
+    CAPTURE(count);
+    for (int i = 0; i < 5; ++i) {
+      const std::uint64_t start = random.next();
+      Walk walk(start, i == 0 ? 0 : i == 1 ? UINT64_MAX : random.next(), count);
+      std::vector<bool> seen(count);
+      for (std::uint64_t n = 0; n < count; ++n)
+        seen.at(walk.next()) = true;
+      CHECK(std::count(seen.begin(), seen.end(), true) == static_cast<std::int64_t>(count));
+    }
+  }
 }
 
 TEST_CASE("where nearly all are down, those that are left share evenly") {
