@@ -80,7 +80,7 @@ class Attachment {
   void describe(ballast_info_t& out) const noexcept;
   [[nodiscard]] const char* warning() const noexcept;
 
-  // Plain stores and close(2) only.
+  // Plain stores, close(2) and getrandom(2) only.
   void after_fork_in_child() noexcept;
 
  private:

@@ -311,7 +311,7 @@ const char* ballast_status_text(ballast_status_t status) {
     case BALLAST_OK:
       return "ok";
     case BALLAST_NO_INSTANCE:
-      return "no instance can be used: all are down or excluded";
+      return "no instance may be used: all are down, out or excluded, or the service is to fail";
     case BALLAST_SERVICE_UNKNOWN:
       return "no service of that name is published";
     case BALLAST_STALE:

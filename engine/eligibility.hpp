@@ -197,8 +197,7 @@ class Eligibility {
     if (ignores_shares_) return Verdict::eligible;
     const std::uint64_t draw =
         is_keyed(service_.policy.strategy) ? share_draw(request_.hash, slot) : me_.random.next();
-    const std::uint64_t configured =
-        service_.instances[slot].weight.load(std::memory_order_relaxed);
+    const std::uint64_t configured = shm::get(service_.instances[slot].weight);
     return takes_draw(draw, shm::weight_of(state), configured) ? Verdict::eligible
                                                                : Verdict::other_share;
   }

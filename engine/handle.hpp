@@ -72,7 +72,7 @@ class Handle {
   void seed(std::uint64_t value) noexcept { attachment_.picker().random = Random(value); }
   void set_clock(ClockMs clock_ms) noexcept { attachment_.picker().clock_ms = clock_ms; }
 
-  // What the fork handler does in the child: plain stores and close(2) only.
+  // What the fork handler does in the child: plain stores, close(2) and getrandom(2) only.
   void after_fork_in_child() noexcept;
 
  private:

@@ -264,7 +264,7 @@ void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, con
                              state.weight * std::uint64_t{instance.weight} / before, whole));
   }
   derive_use(state, instance.weight, is_trusted(service.check));
-  record.weight.store(instance.weight, kRelaxed);
+  shm::put(record.weight, instance.weight);
   record.tier.store(instance.tier, kRelaxed);
   record.zone.store(instance.zone.empty() ? 0 : engine::key_hash(instance.zone), kRelaxed);
   // Before the state word: a report about the new tenant then finds its breaker. What the former
