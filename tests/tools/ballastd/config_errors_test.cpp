@@ -103,14 +103,15 @@ f.toml:10:1: unknown key "intervall" in [service.a.check]: did you mean "interva
 }
 
 TEST_CASE("a key in the wrong table is sent to the right one") {
-  CHECK(errors_of(R"~([service.a]
+  CHECK(
+      errors_of(R"~([service.a]
 instances = ["1.1.1.1:1"]
 interval = "1s"
 weight = 3
 namespace = "x"
 check.instances = 1
 )~") ==
-        R"~(f.toml:3:1: unknown key "interval" in [service.a]: it belongs in [service.a.check] or [service.a.outlier]
+      R"~(f.toml:3:1: unknown key "interval" in [service.a]: it belongs in [service.a.check] or [service.a.outlier]
    |
  3 | interval = "1s"
    | ^~~~~~~~
