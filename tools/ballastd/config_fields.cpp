@@ -4,7 +4,7 @@
 #include <array>
 #include <cmath>
 
-#include "tools/common/spelling.hpp"
+#include "tools/ballastd/peer_words.hpp"
 
 namespace ballast::tools {
 namespace {
@@ -154,7 +154,7 @@ Number read_word(ConfigWalk& walk, const ConfigValue& value, std::string_view wh
     if (choice.word == value.string) return choice.number;
   }
   const auto words = words_of(choices);
-  const std::string_view nearest = nearest_word(value.string, words);
+  const std::string_view nearest = meant_word(value.string, words);
   walk.complain(value, {"unknown " + std::string(what) + " " + in_quotes(value.string),
                         nearest.empty() ? "use one of " + listed(words)
                                         : "did you mean " + in_quotes(nearest) + "?"});

@@ -6,8 +6,8 @@
 
 #include "tools/ballastd/config.hpp"
 #include "tools/ballastd/config_keys.hpp"
+#include "tools/ballastd/peer_words.hpp"
 #include "tools/ballastd/toml_text.hpp"
-#include "tools/common/spelling.hpp"
 
 namespace ballast::tools {
 
@@ -94,7 +94,7 @@ bool ConfigWalk::judge_keys(const ConfigValue& table, const std::string& service
     if (contains(known, key)) continue;
     all_known = false;
     std::string advice;
-    const std::string_view nearest = nearest_word(key, known);
+    const std::string_view nearest = meant_word(key, known);
     if (!nearest.empty()) {
       advice = "did you mean " + in_quotes(nearest) + "?";
     } else if (const std::string home = home_of(key, service); !home.empty()) {
