@@ -158,8 +158,8 @@ void Steering::take_back_excess(const Segment& segment, const Service& service,
           ? engine::ejection_cap(service.max_ejected_percent, service.slots.size())
           : 0;
   if (ejected.size() <= cap) return;
-  std::stable_sort(ejected.begin(), ejected.end(), [](const Instance* a, const Instance* b) {
-    return a->ejection.until_ms() < b->ejection.until_ms();
+  std::sort(ejected.begin(), ejected.end(), [](const Instance* a, const Instance* b) {
+    return std::pair(a->ejection.until_ms(), a->slot) < std::pair(b->ejection.until_ms(), b->slot);
   });
   ejected.resize(ejected.size() - cap);
   for (Instance* const instance : ejected)
