@@ -7,10 +7,9 @@
 // was taken for nothing is found at the next count. Templates over the words, so that tests/model
 // explores this very source. docs/memory-model.md, "breaker" and "ejection-budget".
 //
-// `clock()` gives the
-// milliseconds of CLOCK_MONOTONIC_COARSE and is called only on rare paths, each time after the word
-// was loaded: a reader that is stopped in between then takes a deadline for nearer than it is,
-// never one that was set meanwhile for farther than can be.
+// `clock()` gives the milliseconds of CLOCK_MONOTONIC_COARSE and is called only on rare paths, each
+// time after the word was loaded: a reader that is stopped in between then takes a deadline for
+// nearer than it is, never one that was set meanwhile for farther than can be.
 #pragma once
 
 #include <atomic>

@@ -1,8 +1,8 @@
 // What a report tells its instance's breaker. A success costs a load of the breaker's word and one
 // of the window's, unless failures went before; everything else is a rare path, which reads the
-// policy from the table and a clock. Called by workers for picks of the segment
-// that they are attached to, after the outcome is counted: a worker that is killed in between has
-// counted a failure that the breaker has not heard of.
+// policy from the table and a clock. Called by workers for picks of the segment that they are
+// attached to, after the outcome is counted: a worker that is killed in between has counted a
+// failure that the breaker has not heard of.
 #pragma once
 
 #include <cstdint>
