@@ -135,9 +135,10 @@ class Pick {
 
   // How the request ended, once: see ballast_report(). A latency below 0 counts as 0.
   Status report(Outcome outcome) noexcept { return report_us(outcome, BALLAST_NO_LATENCY); }
+  // A latency below 0 is not known.
   Status report(Outcome outcome, std::chrono::microseconds latency) noexcept {
-    return report_us(outcome,
-                     static_cast<std::uint64_t>(latency.count() < 0 ? 0 : latency.count()));
+    return report_us(outcome, latency.count() < 0 ? BALLAST_NO_LATENCY
+                                                  : static_cast<std::uint64_t>(latency.count()));
   }
   // See ballast_report_full().
   Status report(const Result& result) noexcept {

@@ -36,6 +36,18 @@ TEST_CASE("a pick unreported at the end of its scope counts as abandoned") {
   CHECK(published.totals(slot).values[shm::kLatencySumUs] == 3000);
 }
 
+TEST_CASE("a latency below 0 is not known, and counts as none") {
+  Published published(tests::settings_of({tests::service_of("web", engine::Strategy::maglev, 1)}));
+  auto balancer = Balancer::in_directory(published.directory());
+  auto web = balancer.service("web");
+  Pick pick = web.pick("key");
+  REQUIRE(pick.report(Outcome::success, std::chrono::microseconds(-1)) == Status::ok);
+  const auto& segment = published.publisher().segment();
+  const auto totals = shm::sum_rows(segment.workers, pick.details().slot);
+  CHECK(totals.values[shm::kSuccess] == 1);
+  CHECK(totals.values[shm::kLatencyCount] == 0);
+}
+
 TEST_CASE("a moved pick is reported once") {
   Published published(tests::settings_of({tests::service_of("web", engine::Strategy::maglev, 5)}));
   auto balancer = Balancer::in_directory(published.directory());
