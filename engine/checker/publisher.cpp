@@ -377,6 +377,23 @@ void Publisher::record_check(std::uint16_t slot, std::uint32_t incarnation, bool
   if (!passed) record.check_failures.store(record.check_failures.load(kRelaxed) + 1, kRelaxed);
 }
 
+namespace {
+
+// A worker may have stopped between taking tokens for a pick and counting it. They are given back
+// to the service that the slot is then of, so it must not be another.
+bool holds_tokens(const shm::WorkersWriter& workers, std::size_t slot) {
+  for (std::size_t row = 0; slot < workers.instance_count && row < workers.directory.size();
+       ++row) {
+    if (!workers.ever_claimed(row)) continue;
+    // [mm:tokens] acquire: as the counting of tokens does.
+    if (workers.row(row)[slot].values[shm::kHeldTokens].load(std::memory_order_acquire) != 0)
+      return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 std::uint64_t Publisher::State::free_cooled_slots() {
   std::uint64_t freed = 0;
   const std::uint64_t now = shm::realtime_ns();
@@ -389,7 +406,7 @@ std::uint64_t Publisher::State::free_cooled_slots() {
     if (now < since + kCoolDownNs) continue;
     shm::Totals totals = shm::read_record(segment.table.carried[i]);
     totals += shm::sum_rows(segment.workers, i);
-    if (totals.in_flight() != 0) continue;
+    if (totals.in_flight() != 0 || holds_tokens(segment.workers, i)) continue;
     shm::put(record.identity, shm::pack(shm::Identity{id.incarnation, shm::Phase::free}));
     ++freed;
   }

@@ -16,6 +16,7 @@
 #include "shm/paths.hpp"
 #include "shm/row_protocol.hpp"
 #include "shm/rows.hpp"
+#include "shm/tokens.hpp"
 #include "shm/totals.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -126,6 +127,28 @@ TEST_CASE("a cooled slot gets a new tenant only when nobody holds a request on i
   totals += shm::sum_rows(segment.workers, 0);
   CHECK(totals.values[shm::kStarted] == 0);
   CHECK(totals.values[shm::kSuccess] == 0);
+}
+
+TEST_CASE("a cooled slot gets a new tenant only when nobody holds tokens by it") {
+  // Another tenant might be of another service, which would get back what it never gave.
+  const tests::TempDir dir;
+  Publisher publisher = open_publisher(dir.path(), settings_of({service_of("a", 0, 2)}));
+  REQUIRE(publisher.apply(settings_of({service_of("a", 0, 2)})));
+  const auto& segment = publisher.segment();
+  auto row = shm::Row::claim(segment.workers, segment.workers_file.path());
+  REQUIRE(row);
+  auto& held = row->counters()[0].values[shm::kHeldTokens];
+  held.store(std::uint64_t{1} << shm::held_shift(shm::TokenKind::service));
+  REQUIRE(publisher.apply(settings_of({service_of("a", 1, 1)})));
+  segment.table.instances[0].cooling_since_ns.store(1);
+  std::uint64_t freed = 0;
+  for (int i = 0; i < 10; ++i)
+    freed += publisher.tick().freed_slots;
+  CHECK(freed == 0);
+  held.store(0);
+  for (int i = 0; i < 10; ++i)
+    freed += publisher.tick().freed_slots;
+  CHECK(freed == 1);
 }
 
 TEST_CASE("health is one word, and a late verdict on a former tenant is refused") {
