@@ -447,7 +447,7 @@ TickReport Publisher::tick(std::uint64_t now_ms) {
   }
   if (carried_moved) s.loads.carried_changed(s.segment);
   report.tokens_corrected =
-      s.tokens.count(s.segment, s.previous ? &s.previous->segment : nullptr).changed;
+      s.tokens.count(s.segment, s.previous ? &s.previous->segment : nullptr, slow).changed;
   const BreakerLook look = s.lock ? s.breakers.look(s.segment, slow) : BreakerLook{};
   report.permits_freed = look.permits_freed;
   report.budgets_corrected = look.budgets_corrected;

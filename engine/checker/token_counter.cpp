@@ -33,6 +33,17 @@ std::uint32_t held_in(const shm::WorkersWriter& workers, TokenKind kind,
   return held;
 }
 
+// Words that a count of everything reads.
+std::uint64_t records_in(const shm::CheckerSegment& segment) {
+  std::uint64_t rows = 0;
+  for (std::size_t row = 0; row < segment.workers.directory.size(); ++row)
+    rows += segment.workers.ever_claimed(row) ? 1 : 0;
+  std::uint64_t slots = 0;
+  for (const shm::InstanceRecord& record : segment.table.instances)
+    slots += record.identity.load(kRelaxed) != 0 ? 1 : 0;
+  return rows * slots;
+}
+
 bool is_pending(const shm::WorkersWriter& workers, TokenName name) {
   for (std::size_t row = 0; row < workers.directory.size(); ++row) {
     if (!workers.ever_claimed(row)) continue;
@@ -78,7 +89,7 @@ std::vector<std::uint16_t> still_there(std::span<const std::uint16_t> slots,
 }  // namespace
 
 TokensCounted TokenCounter::count(const shm::CheckerSegment& segment,
-                                  const shm::CheckerSegment* previous) {
+                                  const shm::CheckerSegment* previous, bool may_take_long) {
   TokensCounted counted;
   if (segment.workers.header == nullptr) return counted;  // the workers file is lost
   if (segment.id != segment_) {
@@ -88,6 +99,10 @@ TokensCounted TokenCounter::count(const shm::CheckerSegment& segment,
   // [mm:tokens] acquire: what was dropped before this count is seen as dropped.
   const std::uint64_t dirty = segment.workers.header->tokens_dirty.load(std::memory_order_acquire);
   if (dirty == handled_ && !unfinished_ && previous == nullptr) return counted;
+  if (!may_take_long &&
+      records_in(segment) + (previous != nullptr ? records_in(*previous) : 0) > kHeldPerTick) {
+    return counted;
+  }
   const auto count_word = [&](shm::Word64& word, TokenName name,
                               std::span<const std::uint16_t> slots) {
     if (word.load(kRelaxed) == 0) return;  // never taken

@@ -9,6 +9,10 @@
 
 namespace ballast::checker {
 
+// Where rows that were ever claimed times instances are more than this, counting takes more than
+// some milliseconds and is not done at every tick.
+inline constexpr std::uint64_t kHeldPerTick = std::uint64_t{1} << 15;
+
 struct TokensCounted {
   std::uint64_t exact = 0;    // words that were right
   std::uint64_t changed = 0;  // words that are right now
@@ -19,8 +23,10 @@ class TokenCounter {
  public:
   // Counts if anybody was reaped since the last time, or the last time some words were busy. While
   // `previous` is drained, its rows' tokens count in `segment`, too, and it is counted every time:
-  // what is given back there changes no word here. To be called some ten times a second.
-  TokensCounted count(const shm::CheckerSegment& segment, const shm::CheckerSegment* previous);
+  // what is given back there changes no word here. To be called some ten times a second, with
+  // `may_take_long` once: see kHeldPerTick.
+  TokensCounted count(const shm::CheckerSegment& segment, const shm::CheckerSegment* previous,
+                      bool may_take_long = true);
 
  private:
   std::uint64_t segment_ = 0;  // which one the rest is about

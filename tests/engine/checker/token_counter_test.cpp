@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <optional>
+#include <vector>
 
 #include "shm/lease.hpp"
 #include "tests/support/hand_worker.hpp"
@@ -72,6 +74,27 @@ TEST_CASE("what a dead worker held is free again once it was reaped") {
   CHECK(living.used(l.service) == 2);
   CHECK(living.used(l.retry) == 1);
   CHECK(living.take(l.instance, l.slot, 2));
+}
+
+TEST_CASE("with many rows and instances tokens are counted once a second, not at every tick") {
+  constexpr int kInstances = 600;
+  constexpr std::uint32_t kRows = 64;
+  Published large(
+      tests::settings_of({tests::service_of("web", Strategy::maglev, kInstances)}, kRows));
+  static_assert(kInstances * kRows > kHeldPerTick);
+  std::vector<std::unique_ptr<HandWorker>> workers;
+  for (std::uint32_t i = 0; i < kRows; ++i)
+    workers.push_back(std::make_unique<HandWorker>(large.publisher().segment()));
+  const TokenName service{TokenKind::service, 0};
+  static_cast<void>(large.publisher().tick());
+  REQUIRE(workers[0]->take(service, large.find(0, 0).slot, 9));
+  workers[0]->die();
+  std::uint64_t corrected = 0;
+  for (int tick = 1; tick < 10; ++tick)
+    corrected += large.publisher().tick().tokens_corrected;
+  CHECK(corrected == 0);
+  CHECK(large.publisher().tick().tokens_corrected == 1);
+  CHECK(workers[1]->used(service) == 0);
 }
 
 TEST_CASE("whoever claims a dead worker's row, or leaves with tokens, has them counted") {
