@@ -97,7 +97,7 @@ class Eligibility {
         bound_(bound_of(service, static_cast<std::size_t>(&group - service.groups.data()))) {}
 
   void ignore_bound() noexcept { bound_ = {}; }
-  // For those who compare all members by their effective weight anyway.
+  // For the very instance that is asked for, and where nobody takes the pick for its share.
   void ignore_shares() noexcept { ignores_shares_ = true; }
 
   // Fills `candidate` unless the slot cannot be looked at.

@@ -31,11 +31,20 @@ struct LoadScore {
 // adaptive              the same; or, with hot_cold, of the cold ones the lowest cost, and if all
 //                       are hot the fewest in flight. Source: Prequal (NSDI 2024)
 //
-// `weight` is effective; 0 counts as the least there is.
+// `weight` is the configured one. An instance that is used for a part of it (`effective`; 0 counts
+// as the least there is) has in flight / part: as much as the whole would have at its place. What
+// it is idle at it does not lose by, since it turns away the rest of what is drawn for it, or it
+// would get nothing at all where requests are few.
 [[nodiscard]] constexpr LoadScore load_score(const Load& load, std::uint32_t weight,
+                                             std::uint32_t effective,
                                              const LoadRule& rule) noexcept {
-  const std::uint64_t more = std::uint64_t{load.in_flight} + 1;
+  constexpr std::uint64_t kUnit = 16;  // of `more`, for what division leaves
   const std::uint64_t heft = std::max<std::uint32_t>(weight, 1);
+  std::uint64_t more = load.in_flight * kUnit;
+  if (effective < weight) [[unlikely]] {
+    more = std::min(more * heft / std::max<std::uint32_t>(effective, 1), kMaxInFlight * kUnit);
+  }
+  more += kUnit;
   const std::uint64_t cost = std::max<std::uint32_t>(load.cost_us, 1);
   if (rule.strategy == Strategy::least_connections) {
     return {more * 255, heft * std::max<std::uint64_t>(255U - load.errors, 3), false};
@@ -45,6 +54,12 @@ struct LoadScore {
     return {cost, 1, false};
   }
   return {cost * more, heft, false};
+}
+
+// Of an instance that is used for all of its weight.
+[[nodiscard]] constexpr LoadScore load_score(const Load& load, std::uint32_t weight,
+                                             const LoadRule& rule) noexcept {
+  return load_score(load, weight, weight, rule);
 }
 
 enum class Better : std::int8_t { first = -1, neither = 0, second = 1 };

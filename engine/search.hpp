@@ -149,8 +149,15 @@ class Search {
 
   // Compares an eligible candidate with the best so far. Among equals each is as likely.
   void compare_with(Best& best, const Candidate& candidate) noexcept {
+    const std::uint32_t effective = shm::weight_of(candidate.state);
+    const std::uint32_t weight =
+        shm::is_plain(candidate.state)
+            ? effective
+            : static_cast<std::uint32_t>(shm::get(service_.instances[candidate.slot].weight) &
+                                         0xffff) *
+                  shm::kWeightUnit;
     const LoadScore score =
-        load_score(load_of(service_, me_, candidate.slot), shm::weight_of(candidate.state), rule_);
+        load_score(load_of(service_, me_, candidate.slot), weight, effective, rule_);
     const Better better = best.equals == 0 ? Better::second : compare(best.score, score);
     if (better == Better::first) return;
     if (better == Better::neither) {
@@ -208,13 +215,12 @@ class Search {
     const Policy& policy = service_.policy;
     rule_ = load_rule(service_);
     const bool all = policy.choices == 0 || group_.member_count <= policy.choices;
-    if (all) eligibility_.ignore_shares();
     for (unsigned round = 0; round < kMaxLoadRounds && !stopped_; ++round) {
       Best best;
       bool is_trial = all ? walk(group_.member_count, best) : draw(policy.choices, best);
-      if (!is_trial && best.equals == 0 && !all) {
+      if (!is_trial && best.equals == 0 && (!all || seen_other_share_)) {
         eligibility_.ignore_shares();
-        is_trial = walk(policy.choices, best);
+        is_trial = walk(all ? group_.member_count : policy.choices, best);
       }
       if (best.equals == 0) return {};
       if (is_trial || commit(best.candidate)) return {best.candidate, true};

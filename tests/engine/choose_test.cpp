@@ -182,6 +182,50 @@ TEST_CASE("where nearly all are down, those that are left share evenly") {
   }
 }
 
+TEST_CASE("strategies by load give an instance of less than its weight about that part") {
+  for (const Strategy strategy : {Strategy::least_connections, Strategy::adaptive}) {
+    for (const std::uint32_t choices : {2U, 3U, 0U}) {
+      for (const std::uint32_t share : {6U, 16U, 32U, 48U}) {
+        // However many requests are in flight at a time, one at a time included.
+        for (const std::size_t concurrency : {1U, 6U, 21U, 81U, 321U}) {
+          CAPTURE(to_text(strategy));
+          CAPTURE(choices);
+          CAPTURE(share);
+          CAPTURE(concurrency);
+          PlainService service({.strategy = strategy, .choices = choices}, equal(10));
+          service.set(3, true, share);
+          PlainPicker picker(service);
+          std::vector<std::uint32_t> in_flight(10);
+          std::vector<std::uint32_t> started;
+          const auto show = [&](std::uint32_t slot) {
+            service.set_load(slot, {.cost_us = 1000, .in_flight = in_flight[slot]});
+          };
+          for (std::uint32_t slot = 0; slot < 10; ++slot)
+            show(slot);
+          constexpr std::size_t kPicks = 8'000;
+          std::size_t has = 0;
+          for (std::size_t i = 0; i < kPicks; ++i) {
+            const std::uint32_t slot = picker.pick().slot;
+            has += slot == 3 ? 1 : 0;
+            ++in_flight[slot];
+            show(slot);
+            started.push_back(slot);
+            if (started.size() < concurrency) continue;
+            const std::uint32_t ended = started[started.size() - concurrency];
+            --in_flight[ended];
+            show(ended);
+          }
+          const double part = share / 64.0;
+          const double fair = kPicks * part / (9 + part);
+          CHECK(static_cast<double>(has) > 0.4 * fair);
+          // Above it at most while it has nothing in flight and so wins all that is drawn for it.
+          CHECK(static_cast<double>(has) < 3.5 * fair + 10);
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("no instance goes above its bound while another is below") {
   for (const Strategy strategy : {Strategy::maglev, Strategy::ketama}) {
     CAPTURE(to_text(strategy));
