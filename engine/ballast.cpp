@@ -364,4 +364,28 @@ const char* ballast_outcome_text(ballast_outcome_t outcome) {
   return "unknown";
 }
 
+const char* ballast_reason_text(ballast_reason_t reason) {
+  switch (reason) {
+    case BALLAST_FIRST_CHOICE:
+      return "first_choice";
+    case BALLAST_MOVED_UNUSABLE:
+      return "moved_unusable";
+    case BALLAST_MOVED_EXCLUDED:
+      return "moved_excluded";
+    case BALLAST_MOVED_BREAKER:
+      return "moved_breaker";
+    case BALLAST_MOVED_LOAD:
+      return "moved_load";
+    case BALLAST_STICKY:
+      return "sticky";
+    case BALLAST_STICKY_LOST:
+      return "sticky_lost";
+    case BALLAST_PANIC:
+      return "panic";
+    case BALLAST_TRIAL:
+      return "trial";
+  }
+  return "unknown";
+}
+
 }  // extern "C"

@@ -303,9 +303,11 @@ BALLAST_API const char* ballast_warning(ballast_t* handle);
  * outcomes of picks have ballast_status_text(). */
 BALLAST_API const char* ballast_last_error(void);
 
-/* A status or an outcome in words. Never NULL; a number not known gives "unknown". */
+/* A status in words; the name of an outcome or a reason, for logs ("timeout", "moved_load"). Never
+ * NULL; a number not known gives "unknown". */
 BALLAST_API const char* ballast_status_text(ballast_status_t status);
 BALLAST_API const char* ballast_outcome_text(ballast_outcome_t outcome);
+BALLAST_API const char* ballast_reason_text(ballast_reason_t reason);
 
 #ifdef __cplusplus
 }

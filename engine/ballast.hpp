@@ -83,6 +83,9 @@ struct Result {
 [[nodiscard]] inline const char* to_text(Outcome outcome) noexcept {
   return ballast_outcome_text(static_cast<ballast_outcome_t>(outcome));
 }
+[[nodiscard]] inline const char* to_text(Reason reason) noexcept {
+  return ballast_reason_text(static_cast<ballast_reason_t>(reason));
+}
 
 // Setting up failed; what() is one line that says where and what to do.
 class Error : public std::runtime_error {

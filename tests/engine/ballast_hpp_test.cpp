@@ -86,6 +86,23 @@ TEST_CASE("a retry goes elsewhere") {
   CHECK(third.sockaddr(address) == 0);
 }
 
+TEST_CASE("outcomes and reasons have names") {
+  CHECK(to_text(Outcome::connect_failure) == std::string("connect_failure"));
+  CHECK(to_text(Outcome::abandoned) == std::string("abandoned"));
+  CHECK(to_text(Reason::first_choice) == std::string("first_choice"));
+  CHECK(to_text(Reason::moved_unusable) == std::string("moved_unusable"));
+  CHECK(to_text(Reason::moved_excluded) == std::string("moved_excluded"));
+  CHECK(to_text(Reason::moved_breaker) == std::string("moved_breaker"));
+  CHECK(to_text(Reason::moved_load) == std::string("moved_load"));
+  CHECK(to_text(Reason::sticky) == std::string("sticky"));
+  CHECK(to_text(Reason::sticky_lost) == std::string("sticky_lost"));
+  CHECK(to_text(Reason::panic) == std::string("panic"));
+  CHECK(to_text(Reason::trial) == std::string("trial"));
+  CHECK(to_text(static_cast<Reason>(9)) == std::string("unknown"));
+  CHECK(ballast_reason_text(static_cast<ballast_reason_t>(15)) == std::string("unknown"));
+  CHECK(ballast_outcome_text(static_cast<ballast_outcome_t>(9)) == std::string("unknown"));
+}
+
 TEST_CASE("setting up throws what to do, and a balancer moves") {
   CHECK_THROWS_AS(static_cast<void>(Balancer::in_directory("/nonexistent/ballast")), Error);
   try {
