@@ -15,7 +15,7 @@ double share(std::uint64_t part, std::uint64_t whole) {
 }
 
 std::uint64_t longest_ms(const OutlierSettings& settings) {
-  return static_cast<std::uint64_t>(settings.max_ejection.count() * (100 + kEjectionJitterPercent) /
+  return static_cast<std::uint64_t>(settings.ejection_max.count() * (100 + kEjectionJitterPercent) /
                                     100);
 }
 
@@ -189,7 +189,7 @@ void Ejection::begin(const OutlierSettings& settings, std::uint64_t now_ms,
                      double jitter) noexcept {
   times_ = std::min(times_ + 1, kMaxTimes);
   passes_ = 0;
-  const auto length = std::min(settings.ejection * times_, settings.max_ejection);
+  const auto length = std::min(settings.ejection * times_, settings.ejection_max);
   const double stretch = 1 + std::clamp(jitter, 0.0, 1.0) * kEjectionJitterPercent / 100;
   const auto ms = static_cast<std::uint64_t>(static_cast<double>(length.count()) * stretch);
   until_ms_ = now_ms + std::max<std::uint64_t>(1, ms);

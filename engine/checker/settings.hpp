@@ -93,7 +93,7 @@ struct OutlierSettings {
   std::uint32_t latency_factor_tenths = 30;  // 3 times the others' median; 0: not looked at
   std::uint32_t latency_requests = 100;
   Milliseconds ejection{30'000};  // times how often it was ejected
-  Milliseconds max_ejection{300'000};
+  Milliseconds ejection_max{300'000};
   bool checks_take_back = true;  // passing checks end an ejection early
 
   friend bool operator==(const OutlierSettings&, const OutlierSettings&) = default;
@@ -106,7 +106,7 @@ inline constexpr Limits requests{1, 1'000'000};  // of each kind
 inline constexpr Limits failure_percent{1, 100};
 inline constexpr Limits latency_factor_tenths{11, 1'000};
 inline constexpr Limits ejection{100, 3'600'000};
-inline constexpr Limits max_ejection{100, 86'400'000};
+inline constexpr Limits ejection_max{100, 86'400'000};
 }  // namespace outlier_limits
 
 // How a service's instances come (back) into use: weight * max(floor, (t / window)^(1/aggression)).

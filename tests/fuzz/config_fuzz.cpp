@@ -33,7 +33,7 @@ void judge(const checker::Settings& settings) {
     judge(service.policy);
     require(!tools::judge_name("", service.name));
     require(!service.instances.empty());
-    require(service.outlier.max_ejection >= service.outlier.ejection);
+    require(service.outlier.ejection_max >= service.outlier.ejection);
     require(service.check.timeout <= service.check.interval);
     for (const checker::InstanceSettings& instance : service.instances) {
       require(instance.weight >= 1 && instance.weight <= checker::kMaxWeight);

@@ -136,8 +136,8 @@ constexpr std::array kOutlierFields{
     BALLAST_FIELD(OutlierSettings, "latency_requests", latency_requests, Form::number,
                   outlier::requests),
     BALLAST_FIELD(OutlierSettings, "ejection", ejection, Form::duration, outlier::ejection),
-    BALLAST_FIELD(OutlierSettings, "max_ejection", max_ejection, Form::duration,
-                  outlier::max_ejection),
+    BALLAST_FIELD(OutlierSettings, "ejection_max", ejection_max, Form::duration,
+                  outlier::ejection_max),
     BALLAST_FIELD(OutlierSettings, "checks_take_back", checks_take_back, Form::flag)};
 
 namespace slow_start = checker::slow_start_limits;

@@ -110,7 +110,7 @@ void read_outlier(ConfigWalk& walk, const ConfigValue& service, const std::strin
   const ConfigValue* table = open_table(walk, service, where, "outlier", keys::outlier());
   if (table == nullptr) return;
   read_fields(walk, *table, keys::outlier_fields(), outlier);
-  judge_longest(walk, *table, "ejection", outlier.ejection, "max_ejection", outlier.max_ejection);
+  judge_longest(walk, *table, "ejection", outlier.ejection, "ejection_max", outlier.ejection_max);
   if (outlier.success_rate_sigma_tenths == 0) {
     for (const char* key : {"success_rate_instances", "success_rate_requests"})
       walk.refuse(*table, key, "success_rate_sigma is above 0", "raise that");

@@ -57,7 +57,7 @@ constexpr std::array kPeerWords{
     PeerWord{"unhealthy_threshold", "fall"},
     PeerWord{"consecutive_5xx", "consecutive"},
     PeerWord{"base_ejection_time", "ejection"},
-    PeerWord{"max_ejection_time", "max_ejection"},
+    PeerWord{"max_ejection_time", "ejection_max"},
 };
 
 }  // namespace

@@ -86,14 +86,14 @@ TEST_CASE("a shorter interval holds from the reload on, not after the longer one
 TEST_CASE("an ejection lasts no longer than the maximum that a reload set") {
   Settings settings = tests::steered_settings(5);
   settings.services[0].outlier.ejection = Milliseconds(3'600'000);
-  settings.services[0].outlier.max_ejection = Milliseconds(86'400'000);
+  settings.services[0].outlier.ejection_max = Milliseconds(86'400'000);
   Steered world(settings);
   world.tick();
   world.request(2'000, [](std::size_t i) { return sick_is(2, i); });
   world.wait(10'100);
   REQUIRE(world.state(2).ejected);
   world.settings.services[0].outlier.ejection = Milliseconds(5'000);
-  world.settings.services[0].outlier.max_ejection = Milliseconds(10'000);
+  world.settings.services[0].outlier.ejection_max = Milliseconds(10'000);
   world.apply();
   CHECK(world.state(2).ejected);
   world.wait(11'100);

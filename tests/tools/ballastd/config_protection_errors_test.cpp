@@ -124,7 +124,7 @@ failure_requests = 0
 latency_factor = 1
 latency_requests = 0
 ejection = "1ms"
-max_ejection = "25h"
+ejection_max = "25h"
 checks_take_back = "yes"
 [service.b]
 instances = ["1.1.1.1:1"]
@@ -137,7 +137,7 @@ failure_requests = 10
 latency_factor = 0
 latency_requests = 10
 ejection = "10m"
-max_ejection = "1m"
+ejection_max = "1m"
 )~") ==
         R"~(f.toml:4:11: enabled is a whole number: it must be true or false
    |
@@ -181,7 +181,7 @@ f.toml:13:12: ejection "1ms" is out of range: use 100ms to 1h
     |            ^~~~~ here
 f.toml:14:16: "25h" is too long: use at most 24h
     |
- 14 | max_ejection = "25h"
+ 14 | ejection_max = "25h"
     |                ^~~~~ here
 f.toml:15:20: checks_take_back is a string: it must be true or false
     |
@@ -203,9 +203,9 @@ f.toml:25:1: latency_requests has no meaning unless latency_factor is above 0: r
     |
  25 | latency_requests = 10
     | ^~~~~~~~~~~~~~~~ here
-f.toml:27:16: max_ejection is shorter than ejection, 10m: lengthen it, or shorten ejection
+f.toml:27:16: ejection_max is shorter than ejection, 10m: lengthen it, or shorten ejection
     |
- 27 | max_ejection = "1m"
+ 27 | ejection_max = "1m"
     |                ^~~~ is shorter than
    ...
  26 | ejection = "10m"

@@ -163,7 +163,7 @@ failure_requests = 40
 latency_factor = 2
 latency_requests = 60
 ejection = "10s"
-max_ejection = "2m"
+ejection_max = "2m"
 checks_take_back = false
 
 [service.a.slow_start]
@@ -277,7 +277,7 @@ TEST_CASE("the longest time follows the first one up") {
       "[service.a]\ninstances = [\"10.0.0.1:1\"]\nbreaker.open = \"10m\"\n"
       "outlier.ejection = \"20m\"\n");
   CHECK(settings.services[0].policy.breaker_open_max_ms == 600'000);
-  CHECK(settings.services[0].outlier.max_ejection == milliseconds(1'200'000));
+  CHECK(settings.services[0].outlier.ejection_max == milliseconds(1'200'000));
 }
 
 TEST_CASE("services keep the order of the file, however it is spelt") {

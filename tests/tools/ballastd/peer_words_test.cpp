@@ -17,6 +17,13 @@ TEST_CASE("another balancer's word leads to ours, where that is possible") {
   CHECK(meant_word("least_conn", keys).empty());  // known, but no key of this table
 }
 
+TEST_CASE("their share and their time of ejections lead to two keys in two tables") {
+  constexpr std::array<std::string_view, 2> of_service{"max_ejected", "max_in_flight"};
+  constexpr std::array<std::string_view, 2> of_outlier{"ejection", "ejection_max"};
+  CHECK(meant_word("max_ejection_percent", of_service) == "max_ejected");
+  CHECK(meant_word("max_ejection_time", of_outlier) == "ejection_max");
+}
+
 TEST_CASE("a slip of the hand is still one") {
   constexpr std::array<std::string_view, 2> keys{"breaker", "slow_start"};
   CHECK(meant_word("slowstart", keys) == "slow_start");
