@@ -91,6 +91,14 @@ void BreakerWatch::follow(const shm::CheckerSegment& segment,
                             coarse_ms);
     }
     close_beyond(segment, service, stays_closed(service) ? 0 : service.cap);
+    if (service.has_breaker) continue;
+    for (const WatchedInstance& i : service.instances) {
+      if (!is_within(segment, i.slot)) continue;
+      // Once it is switched on again, failures of before are not the first of a row.
+      const auto words = engine::breaker_words(segment.workers, i.slot);
+      engine::note_success(words, i.incarnation);
+      words.window.store(0, std::memory_order_relaxed);
+    }
   }
 }
 

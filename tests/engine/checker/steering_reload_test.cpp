@@ -195,6 +195,28 @@ TEST_CASE("a breaker that is switched off is closed, and the next pick uses the 
   CHECK(world.request(100).contains(left));
 }
 
+TEST_CASE("a breaker that is switched on again counts from the beginning") {
+  Settings settings = tests::steered_settings(4);
+  settings.services[0].outlier.enabled = false;
+  settings.services[0].policy.breaker_consecutive = 5;
+  Steered world(settings);
+  world.tick();
+  int failures = 0;
+  const auto four_fail = [&](std::size_t i) {
+    return sick_is(i == 1 && failures++ < 4 ? 1 : 9, i);
+  };
+  while (failures < 4)
+    world.request(1, four_fail);
+  world.settings.services[0].policy.breaker_consecutive = 0;
+  world.apply();
+  world.settings.services[0].policy.breaker_consecutive = 5;
+  world.apply();
+  failures = 0;
+  while (failures < 4)
+    world.request(1, four_fail);
+  CHECK(world.out() == 0);
+}
+
 TEST_CASE("what was opened under the policy before closes within a tick") {
   Steered world(tests::steered_settings(4));
   world.tick();
