@@ -107,7 +107,8 @@ typedef enum ballast_reason_t {
   BALLAST_STICKY = 5,      /* the sticky token named this instance */
   BALLAST_STICKY_LOST = 6, /* the sticky token could not be honoured; picked by the key */
   BALLAST_PANIC = 7,       /* too few instances are healthy: picked whatever its health */
-  BALLAST_TRIAL = 8        /* the one request that tries an instance whose breaker was open */
+  BALLAST_TRIAL = 8 /* the one request that tries an instance whose breaker was open, whatever else
+                       holds of it: also where a sticky token named it, or could not be honoured */
 } ballast_reason_t;
 
 /* An attached worker. */
@@ -160,7 +161,8 @@ typedef struct ballast_pick_options_t {
   /* What the client gave back of ballast_sticky_token(): any bytes, it is read as hostile input. If
    * it names an instance that may be picked, that is the pick, with the reason BALLAST_STICKY; else
    * the service's strategy picks, with BALLAST_STICKY_LOST: also where the instance is in `tried`,
-   * or the service has no sticky key. */
+   * or the service has no sticky key. Either may be a breaker's trial, and says BALLAST_TRIAL then:
+   * the pick's own token, compared with this one, tells which. */
   const char* sticky;   /* NULL: none */
   size_t sticky_length; /* 0: none */
 } ballast_pick_options_t;

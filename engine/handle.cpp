@@ -243,7 +243,8 @@ ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_
     }
     Choice choice = choose(view, attachment_.picker(), request,
                            [&](std::uint32_t slot) { read_address(slot, out); });
-    if (!wishes.sticky.empty()) {
+    // A trial stays one: that it tries the instance is what the caller may want to act on.
+    if (!wishes.sticky.empty() && choice.because != Because::trial) {
       choice.because =
           choice.slot == request.preferred.slot ? Because::sticky : Because::sticky_lost;
     }

@@ -4,12 +4,16 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "engine/handle.hpp"
 #include "tests/support/moved_clock.hpp"
 #include "tests/support/published.hpp"
+#include "tests/support/sticky_key.hpp"
 
 using namespace ballast;
 using tests::Published;
@@ -111,6 +115,35 @@ TEST_CASE("an overload opens it for as long as it asks, and a trial closes it") 
   CHECK_FALSE(worker.is_at_home());
   CHECK(worker.handle->report(trial, BALLAST_SUCCESS, 1) == BALLAST_OK);
   CHECK(worker.is_at_home());
+}
+
+TEST_CASE("a trial says that it is one, whether a sticky token was honoured by it or lost") {
+  const tests::StickyKeyFile key;
+  Published published(tests::with_sticky_keys(settings(10, policy_of(5, 0)), key));
+  Worker worker(published.directory());
+  std::array<char, engine::kStickyText> token{};
+  ballast_pick_t first = worker.pick();
+  REQUIRE(worker.handle->sticky_token(worker.service, first, token) == BALLAST_OK);
+  REQUIRE(worker.handle->report(first, BALLAST_SUCCESS, 1) == BALLAST_OK);
+  const auto reason_with = [&](std::string_view sticky, ballast_outcome_t outcome) {
+    ballast_pick_t pick = BALLAST_PICK_INIT;
+    REQUIRE(worker.handle->pick_wishing(worker.service, "key", 3, {{}, sticky}, pick) ==
+            BALLAST_OK);
+    ballast_result_t result = BALLAST_RESULT_INIT;
+    result.outcome = outcome;
+    result.retry_after_ms = outcome == BALLAST_OVERLOAD ? 500'000 : 0;
+    REQUIRE(worker.handle->report_full(pick, result) == BALLAST_OK);
+    return std::pair(static_cast<int>(pick.reason), pick.slot == first.slot);
+  };
+  const std::string_view good(token.data(), token.size());
+  for (const std::string_view sticky : {good, std::string_view("no token of ours")}) {
+    const int usual = sticky == good ? BALLAST_STICKY : BALLAST_STICKY_LOST;
+    CHECK(reason_with(sticky, BALLAST_OVERLOAD) == std::pair(usual, true));
+    CHECK(reason_with(sticky, BALLAST_CANCELLED) == std::pair(int{BALLAST_STICKY_LOST}, false));
+    tests::move_clock(600'000);
+    CHECK(reason_with(sticky, BALLAST_SUCCESS) == std::pair(int{BALLAST_TRIAL}, true));
+    CHECK(reason_with(sticky, BALLAST_SUCCESS) == std::pair(usual, true));
+  }
 }
 
 TEST_CASE("the rate counts successes that reports bring in eight at a time") {
