@@ -121,7 +121,8 @@ template <class Also>
     const auto find = [](Search& search) { return search.find(); };
     is_over = search_in(drawn, find);
     for (std::uint32_t g = 0; g < service.group_count && !is_over; ++g) {
-      if (g != drawn) is_over = search_in(g, find);
+      // Nor does one that is to fail get the picks of another.
+      if (g != drawn && mood_of(g) != PanicMode::fail) is_over = search_in(g, find);
     }
   }
   if (choice.result != PickResult::ok &&

@@ -462,6 +462,20 @@ TEST_CASE("in panic health and breakers are ignored, but not what people asked f
   }
 }
 
+TEST_CASE("a group that is to fail in panic is passed over by the picks of another") {
+  PlainService service({.strategy = Strategy::random}, equal(3), {0, 1, 2});
+  service.record.shares[0].store(0xffffffff0000, kRelaxed);  // all to group 1
+  service.record.panic.store(pack_panic(PanicMode::fail, 1), kRelaxed);
+  service.set(1, false);
+  PlainPicker picker(service);
+  const Choice choice = picker.pick(1);
+  CHECK(choice.result == PickResult::ok);
+  CHECK(choice.slot == 2);
+  // What falls to it fails.
+  service.record.shares[0].store(0xffffffffffff, kRelaxed);
+  CHECK(picker.pick(1).result == PickResult::no_instance);
+}
+
 TEST_CASE("a service that is to fail in panic does") {
   PlainService service({.strategy = Strategy::maglev, .panic_percent = 50, .panic_mode = 2},
                        equal(4));
