@@ -109,7 +109,7 @@ void Steering::follow(const Segment& segment, const Settings& settings,
     instance.health = state.health;
     instance.admin = state.admin;
     instance.reason = state.reason;
-    instances_.emplace(p.slot, std::move(instance));
+    instances_.emplace(p.slot, instance);
     if (is_known) known.erase(found);
     if (p.is_new) is_new.insert(p.slot);
   }

@@ -222,8 +222,10 @@ template <class T>
 void list(std::vector<Line>& lines, const std::string& table, std::span<const Field<T>> fields,
           const T& defaults = {}) {
   for (const Field<T>& field : fields) {
-    std::string value = value_text(field.info, field.get(defaults));
-    lines.push_back({table + std::string(field.info.key) + " = " + value, limits_text(field.info)});
+    const std::string value = value_text(field.info, field.get(defaults));
+    std::string key = table;
+    key.append(field.info.key).append(" = ").append(value);
+    lines.push_back({std::move(key), limits_text(field.info)});
   }
 }
 

@@ -62,7 +62,7 @@ std::vector<Diagnostic> ConfigWalk::take_errors() {
   return std::move(errors_);
 }
 
-void ConfigWalk::complain(const Complaint& complaint, std::vector<SourceText::Note> notes) {
+void ConfigWalk::complain(const Complaint& complaint, const std::vector<SourceText::Note>& notes) {
   // Drawing one costs a walk along its line, which may be as long as the file.
   if (errors_.size() >= 4 * kMaxConfigErrors) {
     ++undrawn_;

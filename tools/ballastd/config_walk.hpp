@@ -28,7 +28,7 @@ class ConfigWalk {
   // The errors so far in the order of the file, and how many more there were.
   [[nodiscard]] std::vector<Diagnostic> take_errors();
 
-  void complain(const Complaint& complaint, std::vector<SourceText::Note> notes);
+  void complain(const Complaint& complaint, const std::vector<SourceText::Note>& notes);
   void complain(const ConfigValue& at, const Complaint& complaint);
   void complain_of_file(const Complaint& complaint);
 

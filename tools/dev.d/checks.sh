@@ -99,7 +99,7 @@ check_fuzz() {
   fi
   check "fuzz: build" build_fuzz || return 0
   run_fuzz 60 attach dump
-  run_fuzz 20 --but attach dump
+  run_fuzz 10 --but attach dump
 }
 
 # run_fuzz SECONDS [NAME... | --but NAME...]: those targets, or all (but those).
