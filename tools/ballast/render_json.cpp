@@ -71,7 +71,8 @@ Json instance_json(const InstanceView& i) {
           {"slot", i.slot},
           {"incarnation", i.state.incarnation},
           {"phase", i.phase == shm::Phase::live ? "live" : "cooling"},
-          {"usable", i.state.usable},
+          // The word of one that is gone says how it was.
+          {"usable", i.phase == shm::Phase::live && i.state.usable},
           {"health", shm::to_text(i.state.health)},
           {"admin", shm::to_text(i.state.admin)},
           {"reason", shm::to_text(i.state.reason)},

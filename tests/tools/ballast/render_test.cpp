@@ -72,6 +72,7 @@ tools::Snapshot sample() {
   down.changed_ns = kNow - 3 * 86'400 * kSecond;
   tools::InstanceView gone = down;
   gone.phase = shm::Phase::cooling;
+  gone.state.usable = true;  // as it left
   gone.slot = 13;
   gone.checks = 0;
   gone.checked_ns = 0;
@@ -289,6 +290,7 @@ TEST_CASE("the JSON is an interface") {
   CHECK(instance["in_flight"] == 3);
   CHECK(instance["counters"]["timeout"] == 7);
   CHECK(service["instances"][2]["phase"] == "cooling");
+  CHECK(service["instances"][2]["usable"] == false);
   const auto workers = nlohmann::json::parse(tools::workers_json(sample()));
   CHECK(workers["workers"][0]["owner"] == "alive");
   CHECK(workers["workers"][1]["owner"] == "free");
