@@ -1,6 +1,7 @@
 // Freeing permits and counting what is out.
 #include "engine/checker/breaker_watch.hpp"
 
+#include <set>
 #include <utility>
 
 #include "engine/breaker_report.hpp"
@@ -69,6 +70,27 @@ void close_beyond(const shm::CheckerSegment& segment, const WatchedService& serv
   }
 }
 
+// Who leaves with an open breaker gives its place back, and does not wait for the next count: with
+// a reload every second there would be none.
+void close_of_the_gone(const shm::CheckerSegment& segment,
+                       const std::vector<WatchedService>& before,
+                       const std::vector<WatchedService>& now) {
+  std::set<std::pair<std::uint16_t, std::uint32_t>> stay;
+  for (const WatchedService& service : now) {
+    for (const WatchedInstance& i : service.instances)
+      stay.emplace(i.slot, i.incarnation);
+  }
+  for (const WatchedService& service : before) {
+    if (service.record >= segment.workers.services.size()) continue;
+    shm::Word64& budget = segment.workers.services[service.record].open_breakers;
+    for (const WatchedInstance& i : service.instances) {
+      if (stay.contains({i.slot, i.incarnation}) || !is_within(segment, i.slot)) continue;
+      static_cast<void>(engine::close_breaker(engine::breaker_words(segment.workers, i.slot),
+                                              i.incarnation, budget, coarse_ms));
+    }
+  }
+}
+
 // No breaker of the service may be open at all.
 bool stays_closed(const WatchedService& service) {
   return !service.has_breaker || service.cap == 0;
@@ -78,6 +100,7 @@ bool stays_closed(const WatchedService& service) {
 
 void BreakerWatch::follow(const shm::CheckerSegment& segment,
                           std::vector<WatchedService> services) {
+  close_of_the_gone(segment, services_, services);
   services_ = std::move(services);
   doubts_.assign(services_.size(), {});
   for (const WatchedService& service : services_) {

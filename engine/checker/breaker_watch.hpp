@@ -33,8 +33,8 @@ struct BreakerLook {
 class BreakerWatch {
  public:
   // The members from now on. Words that are about no present tenant (the workers file is new) are
-  // made theirs, closed; so are breakers of services that have none any more, and those beyond the
-  // cap.
+  // made theirs, closed; so are breakers of services that have none any more, those beyond the cap,
+  // and those of instances that are gone.
   void follow(const shm::CheckerSegment& segment, std::vector<WatchedService> services);
 
   // Frees permits, and closes what was opened by a report under a policy that is gone; with

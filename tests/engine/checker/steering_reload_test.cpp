@@ -217,6 +217,24 @@ TEST_CASE("a breaker that is switched on again counts from the beginning") {
   CHECK(world.out() == 0);
 }
 
+TEST_CASE(
+    "an instance that leaves with an open breaker gives its place in the budget back at once") {
+  Settings settings = tests::steered_settings(4);
+  settings.services[0].policy.breaker_consecutive = 5;
+  Steered world(settings);
+  world.tick();
+  world.request(100, [](std::size_t i) { return sick_is(1, i); });
+  REQUIRE(world.out() == 1);
+  auto& instances = world.settings.services[0].instances;
+  instances.erase(instances.begin() + 1);
+  SUBCASE("in the same segment") {}
+  SUBCASE("in a larger one") {
+    world.settings.max_workers = 64;
+  }
+  world.apply();
+  CHECK(world.out() == 0);
+}
+
 TEST_CASE("what was opened under the policy before closes within a tick") {
   Steered world(tests::steered_settings(4));
   world.tick();
