@@ -63,7 +63,7 @@ std::string other_namespaces() {
   return text + (names.size() > kShown ? ", ..." : "");
 }
 
-CliOutput read_and_render(const std::string& verb, const Request& request, bool terminal) {
+CliOutput read_and_render(const std::string& verb, const Request& request, const Screen& screen) {
   if (!request.directory.empty() && !request.name_space.empty()) {
     return wrong("both --dir and a namespace are given: leave one out");
   }
@@ -84,19 +84,20 @@ CliOutput read_and_render(const std::string& verb, const Request& request, bool 
                 (by_name ? other_namespaces() : "") + "\n"};
   }
   const Colours colours =
-      terminal && std::getenv("NO_COLOR") == nullptr ? Colours::yes : Colours::no;
+      screen.is_terminal && std::getenv("NO_COLOR") == nullptr ? Colours::yes : Colours::no;
   CliOutput output;
   if (verb == "dump") {
-    output.out = request.json ? dump_json(*snapshot) : dump_text(*snapshot, colours);
+    output.out = request.json ? dump_json(*snapshot) : dump_text(*snapshot, colours, screen.width);
   } else {
-    output.out = request.json ? workers_json(*snapshot) : workers_text(*snapshot, colours);
+    output.out =
+        request.json ? workers_json(*snapshot) : workers_text(*snapshot, colours, screen.width);
   }
   return output;
 }
 
 }  // namespace
 
-CliOutput run_cli(std::vector<std::string> arguments, bool stdout_is_terminal) {
+CliOutput run_cli(std::vector<std::string> arguments, const Screen& screen) {
   CLI::App app("Shows what Ballast's shared memory says. It reads only, and needs no checker.",
                "ballast");
   app.set_version_flag("--version", std::string("ballast ") + BALLAST_VERSION);
@@ -125,7 +126,7 @@ CliOutput run_cli(std::vector<std::string> arguments, bool stdout_is_terminal) {
   } catch (const CLI::ParseError& error) {
     return wrong(std::string(error.what()) + ": see ballast --help");
   }
-  return read_and_render(app.get_subcommands().front()->get_name(), request, stdout_is_terminal);
+  return read_and_render(app.get_subcommands().front()->get_name(), request, screen);
 }
 
 }  // namespace ballast::tools

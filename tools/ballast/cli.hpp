@@ -1,6 +1,7 @@
 // The command line of ballast, apart from main() so that tests can run it.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -12,8 +13,13 @@ struct CliOutput {
   std::string errors;  // for stderr
 };
 
-// `arguments` without the program's name. Colours only if `stdout_is_terminal`, and not under
-// NO_COLOR.
-[[nodiscard]] CliOutput run_cli(std::vector<std::string> arguments, bool stdout_is_terminal);
+// Where stdout goes.
+struct Screen {
+  bool is_terminal = false;
+  std::size_t width = 0;  // in characters; 0: not known, or no limit
+};
+
+// `arguments` without the program's name. Colours only on a terminal, and not under NO_COLOR.
+[[nodiscard]] CliOutput run_cli(std::vector<std::string> arguments, const Screen& screen);
 
 }  // namespace ballast::tools

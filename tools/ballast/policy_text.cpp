@@ -88,7 +88,8 @@ std::string policy_text(const ServiceView& service) {
     if (!text.empty()) out += fmt::format("  {:<8}  {}\n", name, text);
   };
   line("limits", limits_text(p));
-  line("breaker", breaker_text(p));
+  if (const std::string text = breaker_text(p); text != breaker_text(Policy{}))
+    line("breaker", text);
   if (p.panic_percent != 0) {
     line("panic", fmt::format("below {} %: {}", p.panic_percent,
                               mode_text(static_cast<PanicMode>(p.panic_mode))));

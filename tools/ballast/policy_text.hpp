@@ -10,7 +10,8 @@ namespace ballast::tools {
 // "adaptive of 3 with hot/cold", "maglev bounded at 1.25".
 [[nodiscard]] std::string strategy_text(const ServiceView& service);
 
-// Indented lines: limits, breaker, panic, staleness and groups, where there is something to say.
+// Indented lines: limits, breaker, panic, staleness and groups, where there is something to say; of
+// the breaker, where it is not as it is by default.
 [[nodiscard]] std::string policy_text(const ServiceView& service);
 
 }  // namespace ballast::tools

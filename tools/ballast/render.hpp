@@ -3,6 +3,7 @@
 // never renamed or taken away without a new "format".
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "tools/ballast/snapshot.hpp"
@@ -12,9 +13,12 @@ namespace ballast::tools {
 enum class Colours { no, yes };
 
 // What stands in the mapped files is shown with control characters replaced, so that it cannot
-// drive the terminal. Ends in a newline.
-[[nodiscard]] std::string dump_text(const Snapshot& snapshot, Colours colours);
-[[nodiscard]] std::string workers_text(const Snapshot& snapshot, Colours colours);
+// drive the terminal. Ends in a newline. `width`: of the terminal in characters; to fit, lines fold
+// and tables leave columns out; 0: everything.
+[[nodiscard]] std::string dump_text(const Snapshot& snapshot, Colours colours,
+                                    std::size_t width = 0);
+[[nodiscard]] std::string workers_text(const Snapshot& snapshot, Colours colours,
+                                       std::size_t width = 0);
 
 [[nodiscard]] std::string dump_json(const Snapshot& snapshot);
 [[nodiscard]] std::string workers_json(const Snapshot& snapshot);

@@ -18,6 +18,8 @@ constexpr const char* kRed = "\x1b[31m";
 constexpr const char* kYellow = "\x1b[33m";
 constexpr const char* kBold = "\x1b[1m";
 
+constexpr std::size_t kHeadIndent = 11;
+
 constexpr std::uint64_t kNsPerMs = 1'000'000;
 constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 // Ten beats missed: the checker is stopped, or has no processor to run on.
@@ -112,6 +114,12 @@ std::string head_text(const Snapshot& s) {
   return out;
 }
 
+// Whether every request may use it: what the state word says, less a breaker that is not closed.
+bool is_in_use(const InstanceView& instance) {
+  return instance.phase == shm::Phase::live && instance.state.usable &&
+         instance.breaker.state == engine::BreakerState::closed;
+}
+
 std::string state_text(const InstanceView& instance) {
   if (instance.phase == shm::Phase::cooling) return "gone";
   if (instance.state.admin != shm::Admin::ready) return shm::to_text(instance.state.admin);
@@ -120,12 +128,16 @@ std::string state_text(const InstanceView& instance) {
   if (instance.state.usable != (instance.state.health == shm::Health::up)) {
     text += instance.state.usable ? " (used)" : " (not used)";
   }
+  if (instance.state.usable && !is_in_use(instance)) {
+    text += instance.breaker.state == engine::BreakerState::open ? ", breaker open"
+                                                                 : ", breaker half open";
+  }
   return text;
 }
 
 const char* state_colour(const InstanceView& instance) {
   if (instance.phase == shm::Phase::cooling) return kYellow;
-  if (instance.state.usable) return kGreen;
+  if (is_in_use(instance)) return kGreen;
   return instance.state.health == shm::Health::down ? kRed : kYellow;
 }
 
@@ -182,43 +194,33 @@ std::string why_text(const InstanceView& instance, std::uint64_t now) {
   return out.empty() ? "-" : out;
 }
 
-std::string service_text(const ServiceView& service, std::uint64_t now, Colours colours) {
-  const bool colour = colours == Colours::yes;
-  std::uint64_t live = 0;
-  std::uint64_t usable = 0;
-  for (const auto& instance : service.instances) {
-    if (instance.phase != shm::Phase::live) continue;
-    ++live;
-    usable += instance.state.usable ? 1 : 0;
-  }
-  const std::string name = harmless(service.name);
-  std::string out = "\nservice " + (colour ? kBold + name + "\x1b[0m" : name);
-  out += fmt::format(": {}, epoch {}, {}, {} usable{}, published {} ago\n", strategy_text(service),
-                     service.epoch, plural(live, "instance"), usable,
-                     service.out != 0 ? fmt::format(", {} ejected", service.out) : "",
-                     age_text(service.changed_ns, now));
-  out += policy_text(service);
-  if (service.instances.empty()) return out;
+// What INSTANCE tables spare first, with WHY beside the rest, and what also, with WHY below it.
+constexpr unsigned kSparedGladly = 5;
+constexpr unsigned kSparedAtNeed = 8;
+
+TextTable instance_table(const ServiceView& service, std::uint64_t now, bool colour,
+                         bool why_below) {
   std::vector<std::string> whys;
   bool any_why = false;
   for (const auto& instance : service.instances) {
     whys.push_back(why_text(instance, now));
     any_why = any_why || whys.back() != "-";
   }
+  const bool why_column = any_why && !why_below;
   std::vector<TextTable::Column> columns({{"INSTANCE"},
                                           {"STATE"},
                                           {"REASON"},
-                                          {"WEIGHT", true},
+                                          {"WEIGHT", true, 7},
                                           {"IN FLIGHT", true},
-                                          {"STARTED", true},
+                                          {"STARTED", true, 8},
                                           {"FAILED", true},
-                                          {"CHECKS", true},
-                                          {"BAD", true},
-                                          {"TOOK", true},
-                                          {"CHECKED", true},
-                                          {"CHANGED", true},
-                                          {"SLOT", true}});
-  if (any_why) columns.push_back({"WHY"});
+                                          {"CHECKS", true, 2},
+                                          {"BAD", true, 5},
+                                          {"TOOK", true, 3},
+                                          {"CHECKED", true, 4},
+                                          {"CHANGED", true, 6},
+                                          {"SLOT", true, 1}});
+  if (why_column) columns.push_back({"WHY"});
   TextTable table(std::move(columns));
   for (std::size_t i = 0; i < service.instances.size(); ++i) {
     const InstanceView& instance = service.instances[i];
@@ -236,10 +238,42 @@ std::string service_text(const ServiceView& service, std::uint64_t now, Colours 
          age_text(instance.checked_ns, now),
          age_text(instance.changed_ns, now),
          fmt::format("{}", instance.slot)});
-    if (any_why) cells.emplace_back(whys[i]);
-    table.add(std::move(cells));
+    if (why_column) cells.emplace_back(whys[i]);
+    table.add(std::move(cells), why_below && whys[i] != "-" ? whys[i] : "");
   }
-  return out + table.render(2);
+  return table;
+}
+
+std::string service_text(const ServiceView& service, std::uint64_t now, Colours colours,
+                         std::size_t width) {
+  constexpr std::size_t kIndent = 2;
+  const bool colour = colours == Colours::yes;
+  std::uint64_t live = 0;
+  std::uint64_t usable = 0;
+  for (const auto& instance : service.instances) {
+    if (instance.phase != shm::Phase::live) continue;
+    ++live;
+    usable += is_in_use(instance) ? 1 : 0;
+  }
+  const std::string name = harmless(service.name);
+  std::string out =
+      folded(fmt::format("service {}: {}, epoch {}, {}, {} usable{}, published {} ago\n", name,
+                         strategy_text(service), service.epoch, plural(live, "instance"), usable,
+                         service.out != 0 ? fmt::format(", {} ejected", service.out) : "",
+                         age_text(service.changed_ns, now)),
+             width, 10);
+  // Now that the line is folded: escape sequences take no room.
+  constexpr std::size_t kNameAt = 8;
+  if (colour && out.compare(kNameAt, name.size(), name) == 0)
+    out.replace(kNameAt, name.size(), kBold + name + "\x1b[0m");
+  out = "\n" + out + folded(policy_text(service), width, 12);
+  if (service.instances.empty()) return out;
+  TextTable table = instance_table(service, now, colour, false);
+  if (width != 0 && !table.fit(width, kIndent, kSparedGladly)) {
+    table = instance_table(service, now, colour, true);
+    table.fit(width, kIndent, kSparedAtNeed);
+  }
+  return out + table.render(kIndent);
 }
 
 const char* owner_colour(shm::Owner owner) {
@@ -289,29 +323,29 @@ const char* to_text(shm::Owner owner) noexcept {
   return "unknown";
 }
 
-std::string dump_text(const Snapshot& snapshot, Colours colours) {
-  std::string out = head_text(snapshot);
+std::string dump_text(const Snapshot& snapshot, Colours colours, std::size_t width) {
+  std::string out = folded(head_text(snapshot), width, kHeadIndent);
   for (const auto& service : snapshot.services) {
-    out += service_text(service, snapshot.read_ns, colours);
+    out += service_text(service, snapshot.read_ns, colours, width);
   }
   return out;
 }
 
-std::string workers_text(const Snapshot& snapshot, Colours colours) {
-  std::string out = head_text(snapshot) + "\n";
+std::string workers_text(const Snapshot& snapshot, Colours colours, std::size_t width) {
+  std::string out = folded(head_text(snapshot), width, kHeadIndent) + "\n";
   if (snapshot.rows.empty()) return out + "no worker has attached yet\n";
   TextTable table({{"ROW", true},
                    {"OWNER"},
                    {"PID", true},
-                   {"TID", true},
+                   {"TID", true, 3},
                    {"COMMAND"},
-                   {"ATTACHED", true},
+                   {"ATTACHED", true, 4},
                    {"IN FLIGHT", true},
                    {"STARTED", true},
                    {"FAILED", true},
-                   {"ABANDONED", true},
-                   {"TENANTS", true},
-                   {"REAPED", true}});
+                   {"ABANDONED", true, 5},
+                   {"TENANTS", true, 2},
+                   {"REAPED", true, 1}});
   for (const auto& row : snapshot.rows) {
     const bool free = row.owner == shm::Owner::none;
     table.add({fmt::format("{}", row.index),
@@ -327,6 +361,7 @@ std::string workers_text(const Snapshot& snapshot, Colours colours) {
                fmt::format("{}", row.incarnation),
                fmt::format("{}", row.reaps)});
   }
+  if (width != 0) table.fit(width, 0, 5);
   return out + table.render(0);
 }
 

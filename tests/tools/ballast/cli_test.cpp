@@ -10,7 +10,7 @@ namespace tools = ballast::tools;
 namespace {
 
 tools::CliOutput run(std::vector<std::string> arguments, bool terminal = false) {
-  return tools::run_cli(std::move(arguments), terminal);
+  return tools::run_cli(std::move(arguments), {terminal, 0});
 }
 
 }  // namespace

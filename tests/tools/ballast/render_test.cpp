@@ -6,6 +6,8 @@
 #include <time.h>
 
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
 
 #include "tools/ballast/table.hpp"
 
@@ -106,7 +108,6 @@ segment    1, made 2023-11-14 20:13:20, format 1.0, table 1.4 MiB, workers 2.0 K
 room       services 1 of 16, instances 2 of 64 (1 cooling), rows 1 of 256, arena 512 B
 
 service checkout: maglev, epoch 3, 2 instances, 1 usable, published 5 min ago
-  breaker   5 failures in a row, or 85 % of at least 50 in 10 s; open 5 s to 5 min; at most 10 % ejected
   INSTANCE            STATE  REASON           WEIGHT  IN FLIGHT  STARTED  FAILED  CHECKS  BAD    TOOK  CHECKED  CHANGED  SLOT
   127.0.0.1:8081      up     passed                1          3     1200       7    3600    2  312 us      1 s      2 h     0
   [2001:db8::1]:8082  down   connect_refused    5/10          0        0       0    3600    2  312 us      1 s      3 d    12
@@ -141,7 +142,6 @@ TEST_CASE("what an instance gets less for") {
   const std::string text = tools::dump_text(s, tools::Colours::no);
   CHECK(text.substr(text.find("service ")) ==
         R"(service checkout: maglev, epoch 3, 4 instances, 3 usable, 1 ejected, published 5 min ago
-  breaker   5 failures in a row, or 85 % of at least 50 in 10 s; open 5 s to 5 min; at most 10 % ejected
   INSTANCE        STATE    REASON  WEIGHT  IN FLIGHT  STARTED  FAILED  CHECKS  BAD    TOOK  CHECKED  CHANGED  SLOT  WHY
   127.0.0.1:8081  ejected  passed       1          3     1200       7    3600    2  312 us      1 s      2 h     0  ejected, 25 s left, 2 times
   127.0.0.1:8081  up       passed  0.09/1          3     1200       7    3600    2  312 us      1 s      2 h     0  slow start for 12 s
@@ -184,6 +184,106 @@ TEST_CASE("what a breaker keeps away") {
   CHECK(json[2]["breaker"]["state"] == "half_open");
   CHECK(json[3]["breaker"]["state"] == "closed");
   CHECK(json[3]["breaker"]["failures"] == 2);
+}
+
+namespace {
+
+// A service of which one instance is kept away by its breaker, one is tried, one is down.
+tools::Snapshot troubled() {
+  using ballast::engine::BreakerState;
+  auto s = sample();
+  tools::ServiceView& service = s.services[0];
+  tools::InstanceView open = service.instances[0];
+  open.address = "127.0.0.1:8083";
+  open.breaker = {BreakerState::open, 0, 3, 24'100, 40, 44};
+  tools::InstanceView tried = open;
+  tried.address = "127.0.0.1:8084";
+  tried.breaker = {BreakerState::half_open, 0, 1, 2'000, 0, 0};
+  service.instances = {service.instances[0], service.instances[1], open, tried};
+  service.out = 2;
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("an open breaker shows in the state, its colour and the counts") {
+  auto s = troubled();
+  const std::string text = tools::dump_text(s, tools::Colours::yes);
+  CHECK(text.find("4 instances, 1 usable, 2 ejected") != std::string::npos);
+  CHECK(text.find("\x1b[33mup, breaker open\x1b[0m") != std::string::npos);
+  CHECK(text.find("\x1b[33mup, breaker half open\x1b[0m") != std::string::npos);
+  CHECK(text.find("\x1b[32mup\x1b[0m") != std::string::npos);
+  // Where it gets nothing anyway, that is what counts.
+  s.services[0].instances[2].state.usable = false;
+  s.services[0].instances[2].state.admin = shm::Admin::drain;
+  CHECK(tools::dump_text(s, tools::Colours::yes).find("\x1b[33mdrain\x1b[0m") != std::string::npos);
+}
+
+TEST_CASE("a narrow terminal gets folded lines, fewer columns, and WHY below its row") {
+  const auto s = troubled();
+  CHECK(tools::dump_text(s, tools::Colours::no, 80) ==
+        R"(directory  /dev/shm/ballast/default
+checker    running, pid 4711, term 2, since 2023-11-14 21:13:20,
+           heartbeat 50 ms ago
+segment    1, made 2023-11-14 20:13:20, format 1.0, table 1.4 MiB,
+           workers 2.0 KiB
+room       services 1 of 16, instances 4 of 64, rows 1 of 256, arena 512 B
+
+service checkout: maglev, epoch 3, 4 instances, 1 usable, 2 ejected,
+          published 5 min ago
+  INSTANCE            STATE                  REASON           IN FLIGHT  FAILED
+  127.0.0.1:8081      up                     passed                   3       7
+  [2001:db8::1]:8082  down                   connect_refused          0       0
+  127.0.0.1:8083      up, breaker open       passed                   3       7
+      breaker open, 25 s left, 3 times
+  127.0.0.1:8084      up, breaker half open  passed                   3       7
+      breaker half open, one request tries it
+)");
+  // The least needed first, and no more of them than it takes.
+  const auto titles = [](const std::string& text) {
+    const auto at = text.find("  INSTANCE");
+    std::istringstream words(text.substr(at, text.find('\n', at) - at));
+    std::string all;
+    for (std::string word; words >> word;)
+      all += (all.empty() ? "" : " ") + word;
+    return all;
+  };
+  const auto of = [&](std::size_t width) {
+    return titles(tools::dump_text(sample(), tools::Colours::no, width));
+  };
+  const std::string head = "INSTANCE STATE REASON WEIGHT IN FLIGHT STARTED FAILED";
+  CHECK(of(125) == head + " CHECKS BAD TOOK CHECKED CHANGED SLOT");
+  CHECK(of(124) == head + " CHECKS BAD TOOK CHECKED CHANGED");
+  CHECK(of(118) == head + " BAD TOOK CHECKED CHANGED");
+  CHECK(of(90) == head + " CHANGED");
+  CHECK(of(80) == head);
+  CHECK(of(1) == "INSTANCE STATE REASON IN FLIGHT FAILED");
+  CHECK(tools::workers_text(s, tools::Colours::no, 80).find("FAILED  ABANDONED\n") !=
+        std::string::npos);
+}
+
+TEST_CASE("no line is wider than a terminal that has room for the least") {
+  auto s = troubled();
+  s.services[0].policy.breaker_consecutive = 3;
+  for (std::size_t width = 80; width < 200; ++width) {
+    CAPTURE(width);
+    std::istringstream lines(tools::dump_text(s, tools::Colours::no, width) +
+                             tools::workers_text(s, tools::Colours::no, width));
+    for (std::string line; std::getline(lines, line);) {
+      CAPTURE(line);
+      CHECK(line.size() <= width);
+    }
+  }
+  CHECK(tools::dump_text(s, tools::Colours::no, 200) == tools::dump_text(s, tools::Colours::no));
+}
+
+TEST_CASE("a breaker's settings stand where they are not the default") {
+  auto s = sample();
+  CHECK(tools::dump_text(s, tools::Colours::no).find("  breaker ") == std::string::npos);
+  s.services[0].policy.breaker_consecutive = 3;
+  CHECK(tools::dump_text(s, tools::Colours::no)
+            .find("  breaker   3 failures in a row, or 85 % of at least 50 in 10 s; open 5 s to "
+                  "5 min; at most 10 % ejected\n") != std::string::npos);
 }
 
 TEST_CASE("workers for people") {
