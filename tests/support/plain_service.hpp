@@ -162,6 +162,8 @@ class PlainPicker {
         journal_(std::make_unique<shm::JournalRecord>()),
         in_flight_(service.states.size()) {
     me.random = engine::Random(seed);
+    // Time stands still: a slow machine must not let the service's beats grow old.
+    me.clock_ms = []() noexcept -> std::uint64_t { return 1; };
     me.row = {.counters = counters_.get(),
               .journal = journal_.get(),
               .in_flight = in_flight_.data(),
