@@ -35,6 +35,26 @@ MEANINGS = {
     "visible.p99_ns": "a state store seen by another process, 99th percentile",
     "rebuild.n1000_ms": "full rebuild of a table of 65537 for 1000 instances, published",
     "death.one_ms": "from SIGKILL of a server to the last worker's pick that avoids it",
+    "cost.maglev_over_floor": "pick and report by `maglev`, over the same choice and counts without any "
+        "sharing",
+    "cost.rendezvous_over_floor": "pick and report by `rendezvous`, over the same choice and counts without any "
+        "sharing",
+    "cost.ketama_over_floor": "pick and report by `ketama`, over the same choice and counts without any "
+        "sharing",
+    "cost.bounded_maglev_over_floor": "pick and report by `maglev` with a bound of 1.25, over the same choice and counts without any "
+        "sharing",
+    "cost.round_robin_over_floor": "pick and report by `round_robin`, over the same choice and counts without any "
+        "sharing",
+    "cost.random_over_floor": "pick and report by `random`, over the same choice and counts without any "
+        "sharing",
+    "cost.least_connections_over_floor": "pick and report by `least_connections`, 2 choices, over the same choice and counts without any "
+        "sharing",
+    "cost.least_response_time_over_floor": "pick and report by `least_response_time`, 2 choices, over the same choice and counts without any "
+        "sharing",
+    "cost.adaptive_over_floor": "pick and report by `adaptive`, 3 choices, over the same choice and counts without any "
+        "sharing",
+    "cost.inflight_speedup_2p": "two random candidates compared and counted by shared padded atomics, "
+                                "over rows with published totals; two processes",
     "disruption.other_keys_moved": "rendezvous table: entries moved between instances of which none "
                                    "joined, left, failed or changed its weight",
     "disruption.added_over_ideal": "rendezvous table: entries that one that joins moves over its "
