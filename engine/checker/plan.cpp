@@ -263,6 +263,7 @@ void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, con
                        : static_cast<std::uint16_t>(std::min<std::uint64_t>(
                              state.weight * std::uint64_t{instance.weight} / before, whole));
   }
+  state.admin = instance.admin;
   derive_use(state, instance.weight, is_trusted(service.check));
   shm::put(record.weight, instance.weight);
   record.tier.store(instance.tier, kRelaxed);

@@ -12,6 +12,7 @@
 #include "engine/policy.hpp"
 #include "engine/strategy.hpp"
 #include "shm/endpoint.hpp"
+#include "shm/state_word.hpp"
 
 namespace ballast::checker {
 
@@ -76,6 +77,8 @@ struct InstanceSettings {
   std::uint32_t weight = kDefaultWeight;  // 1..kMaxWeight
   std::uint32_t tier = 0;                 // 0..kMaxTier; the lowest is used first
   std::string zone{};                     // empty: the host's own
+  // Drain: no new requests, those in flight go on. Maintenance: the same, and said to people.
+  shm::Admin admin = shm::Admin::ready;
 
   friend bool operator==(const InstanceSettings&, const InstanceSettings&) = default;
 };

@@ -46,6 +46,7 @@ static_assert(kStrategyWords.size() == engine::kStrategies.size() + 2);
 
 constexpr std::array<Choice, 3> kCheckKinds{{{"http", 2}, {"tcp", 1}, {"none", 0}}};
 constexpr std::array<Choice, 2> kFirstChecks{{{"decides", 0}, {"up", 1}}};
+constexpr std::array<Choice, 3> kAdmins{{{"ready", 0}, {"drain", 1}, {"maintenance", 2}}};
 constexpr std::array<Choice, 2> kPanicModes{{{"all", 1}, {"fail", 2}}};
 constexpr std::array<Choice, 3> kStaleModes{{{"keep", 0}, {"all", 1}, {"fail", 2}}};
 
@@ -60,7 +61,8 @@ constexpr std::array kBallastFields{BALLAST_FIELD(checker::Settings, "max_worker
 
 constexpr std::array kInstanceFields{
     BALLAST_FIELD(InstanceSettings, "weight", weight, Form::number, {1, checker::kMaxWeight}),
-    BALLAST_FIELD(InstanceSettings, "tier", tier, Form::number, {0, checker::kMaxTier})};
+    BALLAST_FIELD(InstanceSettings, "tier", tier, Form::number, {0, checker::kMaxTier}),
+    BALLAST_FIELD(InstanceSettings, "admin", admin, Form::choice, {0, 2}, {}, kAdmins)};
 
 constexpr Limits kIntervalLimits{ms(checker::kMinInterval), ms(checker::kMaxInterval)};
 constexpr std::array kCheckFields{
@@ -184,7 +186,7 @@ constexpr std::array<string_view, 18> kService{
     "max_ejected", "retry_budget", "panic",         "stale",
     "check",       "breaker",      "outlier",       "slow_start",
     "controller",  "spillover"};
-constexpr std::array<string_view, 4> kInstance{"address", "weight", "tier", "zone"};
+constexpr std::array<string_view, 5> kInstance{"address", "weight", "tier", "admin", "zone"};
 constexpr std::array<string_view, 13> kCheck{
     "kind",          "path",    "host", "status", "keep_alive", "tcp_sentinel", "interval",
     "fast_interval", "timeout", "rise", "fall",   "jitter",     "first_check"};

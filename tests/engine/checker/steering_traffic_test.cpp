@@ -42,6 +42,34 @@ TEST_CASE("tiers fail over in proportion, at once") {
   CHECK(share_of(world, 0) == doctest::Approx(100));
 }
 
+TEST_CASE("an instance set to drain takes nothing new, by any strategy, and comes back") {
+  for (const engine::StrategyName& name : engine::kStrategies) {
+    CAPTURE(std::string(name.text));
+    Settings settings = tests::steered_settings(4);
+    settings.services[0].policy.strategy = name.strategy;
+    Steered world(settings);
+    const auto picks_of_first = [&] {
+      int picks = 0;
+      for (const auto& [instance, count] : world.request(400)) {
+        if (instance == 0) picks += count;
+      }
+      return picks;
+    };
+    CHECK(picks_of_first() > 0);
+    for (const shm::Admin admin : {shm::Admin::drain, shm::Admin::maintenance}) {
+      world.settings.services[0].instances[0].admin = admin;
+      world.apply();
+      CHECK(picks_of_first() == 0);
+      world.set(0, Health::down);
+      world.set(0, Health::up);  // a check that passes does not bring it back
+      CHECK(picks_of_first() == 0);
+      world.settings.services[0].instances[0].admin = shm::Admin::ready;
+      world.apply();
+      CHECK(picks_of_first() > 0);
+    }
+  }
+}
+
 TEST_CASE("workers follow the division: by keys, and in turns") {
   for (const Strategy strategy : {Strategy::maglev, Strategy::rendezvous, Strategy::round_robin,
                                   Strategy::random, Strategy::least_connections}) {

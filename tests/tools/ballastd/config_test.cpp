@@ -139,7 +139,7 @@ max_ejected = "30%"
 retry_budget = { share = "25%", minimum = 7 }
 panic = { below = "50%", then = "fail" }
 stale = { after = "1m", then = "all" }
-instances = [{ address = "10.0.0.1:1", tier = 3, zone = "eu-2" }]
+instances = [{ address = "10.0.0.1:1", tier = 3, zone = "eu-2", admin = "drain" }]
 
 [service.a.breaker]
 consecutive = 7
@@ -195,6 +195,7 @@ instances = ["10.0.0.1:1"]
   CHECK(settings.load_interval == milliseconds(5));
   const auto& a = settings.services[0];
   CHECK(a.instances[0].tier == 3);
+  CHECK(a.instances[0].admin == ballast::shm::Admin::drain);
   CHECK(a.instances[0].zone == "eu-2");
   ballast::engine::Policy policy;
   policy.strategy = checker::Strategy::adaptive;
