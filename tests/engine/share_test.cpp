@@ -11,38 +11,21 @@
 
 #include "engine/choose.hpp"
 #include "tests/support/chi_square.hpp"
+#include "tests/support/plain_keys.hpp"
 #include "tests/support/plain_service.hpp"
 
 using namespace ballast;
 using namespace ballast::engine;
+using tests::equal;
+using tests::hash_of;
+using tests::kKeys;
 using tests::PlainPicker;
 using tests::PlainService;
+using tests::where_keys_go;
 
 namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
-constexpr std::size_t kKeys = 20'000;
-
-std::vector<std::uint32_t> equal(std::size_t count) {
-  return std::vector<std::uint32_t>(count, 1);
-}
-
-std::uint64_t hash_of(Strategy strategy, std::size_t key) {
-  const std::string text = "key" + std::to_string(key);
-  return strategy == Strategy::ketama ? ketama_hash(text) : key_hash(text);
-}
-
-std::vector<std::uint32_t> where_keys_go(PlainService& service) {
-  PlainPicker picker(service);
-  std::vector<std::uint32_t> places;
-  for (std::size_t key = 0; key < kKeys; ++key) {
-    const Choice choice = picker.pick(hash_of(service.policy.strategy, key));
-    REQUIRE(choice.result == PickResult::ok);
-    places.push_back(choice.slot);
-  }
-  return places;
-}
-
 }  // namespace
 
 TEST_CASE("an instance of less than its weight loses that part of its keys, nobody else any") {

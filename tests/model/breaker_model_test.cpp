@@ -485,18 +485,6 @@ using Closing = Opening<kSabotage, 1, 1, 2, 2, 1>;
 template <Sabotage kSabotage>
 using Trials = Trying<kSabotage, 3, 2, 3>;
 
-template <class Model>
-void must_be_caught(std::uint64_t iterations) {
-  const Explored explored = explore<Model>(iterations);
-  CHECK_MESSAGE(explored.result == rl::test_result_user_assert_failed, Model::name());
-}
-
-template <class Model>
-void must_hold(std::uint64_t iterations) {
-  const Explored explored = explore<Model>(iterations);
-  CHECK_MESSAGE(explored.result == rl::test_result_success, explored.report);
-}
-
 }  // namespace
 
 TEST_CASE("no more are out than the budget allows, whoever dies, and a count makes it exact") {

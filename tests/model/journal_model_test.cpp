@@ -193,18 +193,6 @@ using Small = JournalModel<kSabotage, 1, 2, 1, false>;
 
 constexpr std::uint64_t kIterations = 300'000;
 
-template <class Model>
-void must_be_caught(std::uint64_t iterations) {
-  const Explored explored = explore<Model>(iterations);
-  CHECK_MESSAGE(explored.result == rl::test_result_user_assert_failed, Model::name());
-}
-
-template <class Model>
-void must_hold(std::uint64_t iterations) {
-  const Explored explored = explore<Model>(iterations);
-  CHECK_MESSAGE(explored.result == rl::test_result_success, explored.report);
-}
-
 }  // namespace
 
 TEST_CASE("a reader misses no count that its position stands for") {

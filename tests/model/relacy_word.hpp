@@ -5,6 +5,8 @@
 // stores happens, which is what SIGKILL looks like to everyone else.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -177,6 +179,19 @@ Explored explore(std::uint64_t iterations) {
             << parameters.stop_iteration << " executions"
             << (iterations == 0 ? " (full search)" : "") << std::endl;
   return {parameters.test_result, parameters.stop_iteration, output.text()};
+}
+
+// A sabotaged model, which some execution must show to be wrong.
+template <class Model>
+void must_be_caught(std::uint64_t iterations) {
+  const Explored explored = explore<Model>(iterations);
+  CHECK_MESSAGE(explored.result == rl::test_result_user_assert_failed, Model::name());
+}
+
+template <class Model>
+void must_hold(std::uint64_t iterations) {
+  const Explored explored = explore<Model>(iterations);
+  CHECK_MESSAGE(explored.result == rl::test_result_success, explored.report);
 }
 
 }  // namespace ballast::model

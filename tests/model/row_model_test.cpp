@@ -196,18 +196,6 @@ using Inheriting = RowModel<kSabotage, 2, 0, 0, 1, 1>;
 
 constexpr std::uint64_t kIterations = 1'000'000;
 
-template <class Model>
-void must_be_caught(std::uint64_t iterations) {
-  const Explored explored = explore<Model>(iterations);
-  CHECK_MESSAGE(explored.result == rl::test_result_user_assert_failed, Model::name());
-}
-
-template <class Model>
-void must_hold(std::uint64_t iterations) {
-  const Explored explored = explore<Model>(iterations);
-  CHECK_MESSAGE(explored.result == rl::test_result_success, explored.report);
-}
-
 }  // namespace
 
 TEST_CASE("no count is lost or invented, whoever dies and whenever") {

@@ -257,18 +257,6 @@ using Small = TokensModel<kSabotage, 1, 1, 0, 1, 1, true>;
 
 constexpr std::uint64_t kIterations = 500'000;
 
-template <class Model>
-void must_be_caught(std::uint64_t iterations) {
-  const Explored explored = explore<Model>(iterations);
-  CHECK_MESSAGE(explored.result == rl::test_result_user_assert_failed, Model::name());
-}
-
-template <class Model>
-void must_hold(std::uint64_t iterations) {
-  const Explored explored = explore<Model>(iterations);
-  CHECK_MESSAGE(explored.result == rl::test_result_success, explored.report);
-}
-
 }  // namespace
 
 TEST_CASE("the limit holds and the count ends exact, whoever dies and whenever") {
