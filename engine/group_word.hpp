@@ -1,7 +1,8 @@
 // How a service's traffic is divided among its groups, as three words of its record that the
-// checker stores whenever health changes it (engine/checker/group_shares.hpp), and how a pick reads
-// them. The words are not read as one: a pick that meets two divisions draws by one of them or by a
-// mixture, either of which names groups that exist. If the checker dies, the last division stands.
+// checker stores whenever health changes it (engine/checker/steering/group_shares.hpp), and how a
+// pick reads them. The words are not read as one: a pick that meets two divisions draws by one of
+// them or by a mixture, either of which names groups that exist. If the checker dies, the last
+// division stands.
 //
 //   shares[2]   eight 16-bit ends of ranges, group 0's in the lowest bits of the first word: group
 //   g

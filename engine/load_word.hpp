@@ -1,6 +1,6 @@
 // What a pick looks at of an instance's load, in one word of the table, so that it is seen whole.
-// The checker's load board writes it (engine/checker/load_board.hpp); if the checker dies it stands
-// still. docs/load.md says how old it may be.
+// The checker's load board writes it (engine/checker/loads/load_board.hpp); if the checker dies it
+// stands still. docs/load.md says how old it may be.
 //
 //   bits 0-7     errors, in 255ths of all outcomes of late
 //   bits 8-31    requests in flight, all workers together

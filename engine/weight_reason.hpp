@@ -1,5 +1,5 @@
 // Why the controller of weights gave an instance the weight it has. The numbers are stored in the
-// table by the checker (engine/checker/weight_controller.hpp) and shown by tools.
+// table by the checker (engine/checker/steering/weight_controller.hpp) and shown by tools.
 #pragma once
 
 #include <array>

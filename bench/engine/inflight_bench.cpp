@@ -23,7 +23,7 @@
 #include "bench/support/paired.hpp"
 #include "bench/support/processes.hpp"
 #include "engine/ballast.h"
-#include "engine/checker/load_board.hpp"
+#include "engine/checker/loads/load_board.hpp"
 #include "engine/load_score.hpp"
 #include "engine/load_word.hpp"
 #include "engine/random.hpp"

@@ -9,8 +9,8 @@
 
 #include "bench/support/namespace.hpp"
 #include "engine/ballast.h"
-#include "engine/checker/load_watch.hpp"
-#include "engine/checker/publisher.hpp"
+#include "engine/checker/loads/load_watch.hpp"
+#include "engine/checker/publishing/publisher.hpp"
 #include "engine/handle.hpp"
 #include "tests/support/temp_dir.hpp"
 

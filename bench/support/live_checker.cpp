@@ -5,8 +5,8 @@
 #include <stdexcept>
 
 #include "bench/support/namespace.hpp"
-#include "engine/checker/loop.hpp"
-#include "engine/checker/prober.hpp"
+#include "engine/checker/loop/loop.hpp"
+#include "engine/checker/probing/prober.hpp"
 
 namespace ballast::bench {
 

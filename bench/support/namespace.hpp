@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "engine/checker/publisher.hpp"
+#include "engine/checker/publishing/publisher.hpp"
 #include "engine/strategy.hpp"
 #include "tests/support/temp_dir.hpp"
 

@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "engine/checker/instance_use.hpp"
-#include "engine/checker/known_health.hpp"
-#include "engine/checker/publisher.hpp"
+#include "engine/checker/publishing/instance_use.hpp"
+#include "engine/checker/publishing/known_health.hpp"
+#include "engine/checker/publishing/publisher.hpp"
 
 namespace ballast::checker {
 namespace {

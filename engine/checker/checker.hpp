@@ -14,8 +14,8 @@
 #include <string>
 
 #include "engine/checker/event.hpp"
-#include "engine/checker/loop.hpp"
-#include "engine/checker/prober.hpp"
+#include "engine/checker/loop/loop.hpp"
+#include "engine/checker/probing/prober.hpp"
 #include "engine/checker/settings.hpp"
 #include "shm/lease.hpp"
 #include "shm/result.hpp"

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "engine/breaker_report.hpp"
-#include "engine/checker/publisher.hpp"
+#include "engine/checker/publishing/publisher.hpp"
 #include "engine/handle.hpp"
 #include "tests/crash/points.hpp"
 #include "tests/support/moved_clock.hpp"

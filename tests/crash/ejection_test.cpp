@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "engine/ballast.h"
-#include "engine/checker/publisher.hpp"
+#include "engine/checker/publishing/publisher.hpp"
 #include "engine/ejection_budget.hpp"
 #include "tests/crash/points.hpp"
 #include "tests/support/temp_dir.hpp"

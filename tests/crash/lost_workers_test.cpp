@@ -9,7 +9,7 @@
 #include <string>
 
 #include "engine/ballast.h"
-#include "engine/checker/publisher.hpp"
+#include "engine/checker/publishing/publisher.hpp"
 #include "shm/paths.hpp"
 #include "tests/crash/points.hpp"
 #include "tests/crash/world.hpp"

@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/checker/publisher.hpp"
+#include "engine/checker/publishing/publisher.hpp"
 #include "engine/load_word.hpp"
 #include "shm/journal.hpp"
 #include "shm/paths.hpp"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/ballast.h"
-#include "engine/checker/publisher.hpp"
+#include "engine/checker/publishing/publisher.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace ballast::crash {

@@ -14,8 +14,8 @@
 #include <string>
 #include <utility>
 
-#include "engine/checker/publisher.hpp"
-#include "engine/checker/sticky_keys.hpp"
+#include "engine/checker/publishing/publisher.hpp"
+#include "engine/checker/publishing/sticky_keys.hpp"
 #include "shm/paths.hpp"
 #include "tests/support/damage.hpp"
 #include "tests/support/temp_dir.hpp"

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "engine/checker/http_response.hpp"
+#include "engine/checker/probing/http_response.hpp"
 
 namespace {
 

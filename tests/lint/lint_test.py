@@ -143,7 +143,7 @@ class Arrows(unittest.TestCase):
         code = "#include <liburing.h>\n"
         self.assertIn("liburing", self.problems("engine/x.cpp", code)[0])
         self.assertIn("liburing", self.problems("tools/x.cpp", code)[0])
-        self.assertEqual(self.problems("engine/checker/x.cpp", code), [])
+        self.assertEqual(self.problems("engine/checker/loop/x.cpp", code), [])
 
     def test_a_public_header_brings_nothing_along(self):
         for header in ("<toml.hpp>", "<CLI/CLI.hpp>", "<fmt/core.h>", "<nlohmann/json.hpp>",

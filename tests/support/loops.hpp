@@ -8,7 +8,7 @@
 #include <chrono>
 #include <functional>
 
-#include "engine/checker/loop.hpp"
+#include "engine/checker/loop/loop.hpp"
 #include "engine/checker/settings.hpp"
 #include "tests/support/skip.hpp"
 

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/checker/prober.hpp"
+#include "engine/checker/probing/prober.hpp"
 #include "tests/support/loops.hpp"
 
 namespace ballast::tests {

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/checker/publisher.hpp"
+#include "engine/checker/publishing/publisher.hpp"
 #include "engine/strategy.hpp"
 #include "shm/endpoint.hpp"
 #include "shm/totals.hpp"

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/checker/publisher.hpp"
+#include "engine/checker/publishing/publisher.hpp"
 #include "engine/ejection_budget.hpp"
 #include "engine/group_word.hpp"
 #include "engine/handle.hpp"

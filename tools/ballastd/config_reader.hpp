@@ -7,7 +7,7 @@
 #include <string>
 #include <thread>
 
-#include "engine/checker/loop.hpp"
+#include "engine/checker/loop/loop.hpp"
 #include "tools/ballastd/config.hpp"
 
 namespace ballast::tools {

@@ -16,7 +16,7 @@
 #include <random>
 
 #include "engine/checker/checker.hpp"
-#include "engine/checker/loop.hpp"
+#include "engine/checker/loop/loop.hpp"
 #include "shm/lease.hpp"
 #include "shm/paths.hpp"
 #include "tools/ballastd/config.hpp"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks which file may include which: the arrows of the house, tools -> engine -> shm.
 
-Also: liburing only under engine/checker/, public headers only with what the language ships, and
+Also: liburing only under engine/checker/loop/, public headers only with what the language ships, and
 every include of ours written from the root of the repository. usage: arrows.py [ROOT]
 """
 import os
@@ -36,8 +36,8 @@ def check_file(root, name, source):
         where = f"{name}:{source.count(chr(10), 0, match.start(2)) + 1}"
         quote, header = match[1], match[2]
         target = header.split("/")[0]
-        if header.startswith("liburing") and not name.startswith("engine/checker/"):
-            problems.append(f"{where}: liburing is for engine/checker/ alone; give what you need "
+        if header.startswith("liburing") and not name.startswith("engine/checker/loop/"):
+            problems.append(f"{where}: liburing is for engine/checker/loop/ alone; give what you need "
                             f"a function there")
         if name in PUBLIC:
             ours = header.removeprefix("engine/").removeprefix("ballast/") == "ballast.h"

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/checker/known_health.hpp"
+#include "engine/checker/publishing/known_health.hpp"
 #include "shm/generation.hpp"
 #include "shm/paths.hpp"
 #include "shm/segment.hpp"

@@ -1,0 +1,426 @@
+// The loop on io_uring. A check on a new connection is one submission: socket -> connect -> send ->
+// receive, linked, on a direct descriptor (no entry in the process's descriptor table, and the
+// links need to know the descriptor before it exists). The receive is multishot into shared
+// buffers, so an idle stream costs one pending operation and no memory, and its end is reported
+// without being asked for. All state is this process's own; the kernel cancels everything when it
+// dies.
+#include <netinet/in.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "engine/checker/loop/loop_backends.hpp"
+#include "engine/checker/loop/stream_places.hpp"
+#include "engine/checker/loop/uring_ring.hpp"
+
+namespace ballast::checker {
+
+namespace {
+
+constexpr unsigned kChainLength = 4;
+// Busy means 5,000 completions a second. Then a turn waits for kBatch of them, but not for longer
+// than kBatchTime, which is what a death may be seen later for it.
+constexpr std::chrono::milliseconds kWindow{10};
+constexpr std::size_t kBusy = 50;
+constexpr unsigned kBatch = 32;
+constexpr std::chrono::microseconds kBatchTime{500};
+// The index of a stream that never came to be, beyond any descriptor table.
+constexpr std::uint32_t kRefusedIndex = 0xFFFFFF;
+static_assert(kMaxStreams < kRefusedIndex);
+
+// user_data: generation (32 bits), index (24), operation (8).
+enum class Op : std::uint8_t { socket = 1, connect, send, receive, cancel, close, watch, ignore };
+
+constexpr std::uint64_t tag(Op op, std::uint32_t index, std::uint32_t generation) {
+  return std::uint64_t{generation} << 32 | std::uint64_t{index} << 8 |
+         static_cast<std::uint8_t>(op);
+}
+
+// The address of a peer, kept where the kernel can read it until the connection stands.
+union Address {
+  sockaddr generic;
+  sockaddr_in ipv4;
+  sockaddr_in6 ipv6;
+};
+
+class UringLoop final : public Loop {
+ public:
+  explicit UringLoop(std::size_t max_streams) : Loop(max_streams) {}
+
+  // An errno, 0 for success.
+  int start() { return ring_.start(static_cast<unsigned>(max_streams_)); }
+
+  [[nodiscard]] Backend backend() const noexcept override { return Backend::io_uring; }
+
+  StreamId open(const OpenRequest& request) override {
+    if (open_streams_ >= max_streams_) return refuse(EMFILE, request);
+    sockaddr_storage address{};
+    const socklen_t length = request.peer.to_sockaddr(address);
+    if (length == 0 || length > sizeof(Address)) return refuse(EAFNOSUPPORT, request);
+
+    const StreamId id = streams_.claim();
+    ++open_streams_;
+    Stream& stream = streams_[id.index];
+    stream.handler = request.handler;
+    stream.user = request.user;
+    stream.payload = request.first;
+    std::memcpy(&stream.address, &address, length);
+
+    ring_.reserve(kChainLength);
+    io_uring_sqe* sqe = ring_.next();
+    io_uring_prep_socket_direct(sqe, address.ss_family, SOCK_STREAM, IPPROTO_TCP, id.index, 0);
+    finish(sqe, Op::socket, id, IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS);
+
+    stream.receives = request.receive;
+    // A chain that breaks at its connect costs a completion for each link behind it.
+    stream.put_off = request.doubtful;
+    const bool chained = !stream.put_off && (stream.payload != nullptr || stream.receives);
+    sqe = ring_.next();
+    io_uring_prep_connect(sqe, static_cast<int>(id.index), &stream.address.generic, length);
+    finish(sqe, Op::connect, id, IOSQE_FIXED_FILE | (chained ? IOSQE_IO_LINK : 0U));
+    stream.connecting = true;
+    ++stream.pending;
+    if (chained) prepare_exchange(stream, id);
+    return id;
+  }
+
+  void send(StreamId id, Payload payload) override {
+    Stream* stream = streams_.find(id);
+    if (stream == nullptr || stream->sending) return;
+    stream->payload = std::move(payload);
+    stream->sent = 0;
+    prepare_send(*stream, id, 0);
+  }
+
+  void close(StreamId id) override {
+    std::erase_if(refused_, [id](const Refused& one) { return one.id == id; });
+    if (Stream* stream = streams_.find(id)) wind_down(*stream, id);
+  }
+
+  void watch(int fd, std::function<void()> ready) override {
+    unwatch(fd);
+    const std::uint32_t generation = ++watch_generation_;
+    watched_[fd] = Watched{generation, std::move(ready)};
+    prepare_watch(fd, generation);
+  }
+
+  void unwatch(int fd) override {
+    const auto found = watched_.find(fd);
+    if (found == watched_.end()) return;
+    io_uring_sqe* sqe = ring_.next();
+    io_uring_prep_cancel64(
+        sqe, tag(Op::watch, static_cast<std::uint32_t>(fd), found->second.generation), 0);
+    finish(sqe, Op::ignore, {}, 0);
+    watched_.erase(found);
+  }
+
+ protected:
+  void poll(Duration wait) override {
+    if (!refused_.empty()) wait = Duration::zero();
+    if (!closing_.empty()) wait = std::min<Duration>(wait, kCloseDelay);
+    // With much going on, being woken for every single answer costs more than handling it.
+    const bool busy = is_busy();
+    if (busy) wait = std::min<Duration>(wait, kBatchTime);
+    __kernel_timespec timeout{};
+    timeout.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(wait).count();
+    timeout.tv_nsec = (wait % std::chrono::seconds(1)).count();
+    io_uring_cqe* first = nullptr;
+    io_uring_submit_and_wait_timeout(ring_.get(), &first, busy ? kBatch : 1, &timeout, nullptr);
+
+    for (std::size_t n = refused_.size(); n > 0 && !refused_.empty(); --n) {
+      const Refused one = refused_.front();
+      refused_.pop_front();
+      one.handler->on_end(one.id, one.user, one.error);
+    }
+
+    unsigned head = 0;
+    unsigned count = 0;
+    io_uring_cqe* cqe = nullptr;
+    io_uring_for_each_cqe(ring_.get(), head, cqe) {
+      dispatch(Completion{cqe->user_data, cqe->res, cqe->flags});
+      ++count;
+    }
+    io_uring_cq_advance(ring_.get(), count);
+    completions_ += count;
+    if (count == 0 || closing_is_due(closing_.size(), open_streams_, max_streams_)) close_some();
+  }
+
+ private:
+  struct Completion {
+    std::uint64_t user_data;
+    std::int32_t result;
+    std::uint32_t flags;
+  };
+  struct Stream {
+    std::uint32_t generation = 1;
+    std::uint16_t pending = 0;  // completions that the kernel still owes
+    bool used = false;          // the handler may still be told something
+    bool winding_down = false;  // being closed, as soon as the kernel owes nothing
+    bool has_file = true;       // until the kernel says that there is none
+    bool connecting = false;
+    bool receives = false;
+    bool put_off = false;  // the first exchange waits for the connection
+    bool sending = false;
+    bool cancelling = false;
+    int socket_error = 0;
+    int send_error = 0;
+    StreamHandler* handler = nullptr;
+    std::uint64_t user = 0;
+    Payload payload;
+    std::size_t sent = 0;
+    Address address{};
+  };
+  struct Refused {
+    StreamId id;
+    StreamHandler* handler;
+    std::uint64_t user;
+    int error;
+  };
+  struct Watched {
+    std::uint32_t generation;
+    std::function<void()> ready;
+  };
+
+  // Whether the last window brought so many completions that waiting for several at once pays.
+  bool is_busy() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - window_begin_ >= kWindow) {
+      busy_ = completions_ >= kBusy && now - window_begin_ < 2 * kWindow;
+      completions_ = 0;
+      window_begin_ = now;
+    }
+    return busy_;
+  }
+
+  static void finish(io_uring_sqe* sqe, Op op, StreamId id, unsigned flags) {
+    io_uring_sqe_set_flags(sqe, flags);
+    io_uring_sqe_set_data64(sqe, tag(op, id.index, id.generation));
+  }
+
+  // ---- streams
+
+  void release(StreamId id) {
+    streams_.release(id.index);
+    --open_streams_;
+  }
+
+  StreamId refuse(int error, const OpenRequest& request) {
+    if (++refusals_ == 0) refusals_ = 1;
+    const StreamId id{kRefusedIndex, refusals_};
+    refused_.push_back({id, request.handler, request.user, error});
+    return id;
+  }
+
+  // The first payload, if there is one, and the receive that stays.
+  void prepare_exchange(Stream& stream, StreamId id) {
+    if (stream.payload != nullptr) prepare_send(stream, id, stream.receives ? IOSQE_IO_LINK : 0U);
+    if (stream.receives) prepare_receive(stream, id);
+  }
+
+  void prepare_send(Stream& stream, StreamId id, unsigned link) {
+    io_uring_sqe* sqe = ring_.next();
+    io_uring_prep_send(sqe, static_cast<int>(id.index), stream.payload->data() + stream.sent,
+                       stream.payload->size() - stream.sent, MSG_NOSIGNAL | MSG_WAITALL);
+    finish(sqe, Op::send, id, IOSQE_FIXED_FILE | link);
+    stream.sending = true;
+    ++stream.pending;
+  }
+
+  void prepare_receive(Stream& stream, StreamId id) {
+    io_uring_sqe* sqe = ring_.next();
+    io_uring_prep_recv_multishot(sqe, static_cast<int>(id.index), nullptr, 0, 0);
+    sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;  // nothing has been answered yet: do not even try
+    sqe->buf_group = UringRing::kBufferGroup;
+    finish(sqe, Op::receive, id, IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT);
+    ++stream.pending;
+  }
+
+  // From here on the handler hears nothing. The place is free once the kernel owes nothing more.
+  void wind_down(Stream& stream, StreamId id) {
+    stream.used = false;
+    closing_.push_back(id);
+  }
+
+  void close_some() {
+    for (std::size_t n = std::min(closing_.size(), kClosesAtOnce); n > 0; --n) {
+      const StreamId id = closing_.front();
+      closing_.pop_front();
+      Stream& stream = streams_[id.index];
+      stream.winding_down = true;
+      if (stream.pending > 0) {
+        prepare_cancel(stream, id);
+      } else {
+        finish_winding_down(stream, id);
+      }
+    }
+  }
+
+  // Cancels what is pending, one operation after the other: the first link of a chain takes the
+  // others with it. By its tag, since looking for all operations of a descriptor walks through
+  // those of every stream.
+  void prepare_cancel(Stream& stream, StreamId id) {
+    const Op op = stream.connecting ? Op::connect : stream.sending ? Op::send : Op::receive;
+    io_uring_sqe* sqe = ring_.next();
+    io_uring_prep_cancel64(sqe, tag(op, id.index, id.generation), 0);
+    finish(sqe, Op::cancel, id, 0);
+    stream.cancelling = true;
+    ++stream.pending;
+  }
+
+  void finish_winding_down(Stream& stream, StreamId id) {
+    if (!stream.has_file) return release(id);
+    io_uring_sqe* sqe = ring_.next();
+    io_uring_prep_close_direct(sqe, id.index);
+    finish(sqe, Op::close, id, 0);
+    stream.has_file = false;
+    ++stream.pending;
+  }
+
+  void end(Stream& stream, StreamId id, int error) {
+    StreamHandler* handler = stream.handler;
+    const std::uint64_t user = stream.user;
+    wind_down(stream, id);
+    handler->on_end(id, user, error);
+  }
+
+  // ---- completions
+
+  void dispatch(const Completion& completion) {
+    const Op op{static_cast<std::uint8_t>(completion.user_data)};
+    const StreamId id{static_cast<std::uint32_t>(completion.user_data >> 8) & 0xFFFFFF,
+                      static_cast<std::uint32_t>(completion.user_data >> 32)};
+    if (op == Op::ignore) return;
+    if (op == Op::watch) return on_watch(id);
+
+    Stream& stream = streams_[id.index];
+    // The kernel owes nothing to a released place, so this is never an old tenant's business.
+    if (stream.generation != id.generation) return;
+    switch (op) {
+      case Op::socket:  // heard of on failure only; the linked connect follows as cancelled
+        stream.has_file = false;
+        stream.socket_error = -completion.result;
+        return;
+      case Op::connect:
+        --stream.pending;
+        stream.connecting = false;
+        on_connected(stream, id, completion.result);
+        break;
+      case Op::send:
+        --stream.pending;
+        on_sent(stream, id, completion.result);
+        break;
+      case Op::receive:
+        on_received(stream, id, completion);
+        break;
+      case Op::cancel:
+        --stream.pending;
+        stream.cancelling = false;
+        // Found: its own completion follows, and what is to be done next is decided then.
+        if (completion.result >= 0 && stream.pending > 0) return;
+        break;
+      case Op::close:
+        --stream.pending;
+        break;
+      case Op::watch:
+      case Op::ignore:
+        break;
+    }
+    if (stream.generation != id.generation || !stream.winding_down) return;
+    if (stream.pending == 0) {
+      finish_winding_down(stream, id);
+    } else if (!stream.cancelling && stream.has_file) {
+      prepare_cancel(stream, id);
+    }
+  }
+
+  void on_connected(Stream& stream, StreamId id, int result) {
+    if (!stream.used) return;
+    if (result < 0) {
+      return end(stream, id, stream.socket_error != 0 ? stream.socket_error : -result);
+    }
+    if (stream.put_off) {
+      ring_.reserve(kChainLength);
+      prepare_exchange(stream, id);
+    }
+    stream.handler->on_connect(id, stream.user);
+  }
+
+  void on_sent(Stream& stream, StreamId id, int result) {
+    stream.sending = false;
+    if (stream.used && result > 0) {
+      stream.sent += static_cast<std::size_t>(result);
+      if (stream.sent < stream.payload->size()) return prepare_send(stream, id, 0);
+    }
+    // The receiving side reports the end; but an error is told once only, so remember it for then.
+    if (result < 0) stream.send_error = -result;
+    stream.payload.reset();
+  }
+
+  void on_received(Stream& stream, StreamId id, const Completion& completion) {
+    if ((completion.flags & IORING_CQE_F_MORE) == 0) --stream.pending;
+    if ((completion.flags & IORING_CQE_F_BUFFER) != 0) {
+      const unsigned buffer = completion.flags >> IORING_CQE_BUFFER_SHIFT;
+      if (stream.used && completion.result > 0) {
+        stream.handler->on_data(id, stream.user,
+                                ring_.buffer(buffer, static_cast<std::size_t>(completion.result)));
+      }
+      ring_.give_back_buffer(buffer);
+    }
+    if (!stream.used || stream.generation != id.generation) return;
+    if ((completion.flags & IORING_CQE_F_MORE) != 0) return;
+    // Ended without the stream having ended: out of buffers, the link before it broke, or the
+    // completion queue was full. Whatever is waiting is reported when it is armed again.
+    const bool armed_again = completion.result > 0 || completion.result == -ENOBUFS ||
+                             completion.result == -ECANCELED || completion.result == -EINTR;
+    if (armed_again) return prepare_receive(stream, id);
+    end(stream, id, completion.result == 0 ? stream.send_error : -completion.result);
+  }
+
+  // ---- watched descriptors
+
+  void prepare_watch(int fd, std::uint32_t generation) {
+    io_uring_sqe* sqe = ring_.next();
+    io_uring_prep_poll_add(sqe, fd, POLLIN);
+    finish(sqe, Op::watch, {static_cast<std::uint32_t>(fd), generation}, 0);
+  }
+
+  void on_watch(StreamId id) {
+    const int fd = static_cast<int>(id.index);
+    const auto found = watched_.find(fd);
+    if (found == watched_.end() || found->second.generation != id.generation) return;
+    const std::function<void()> ready = found->second.ready;  // it may unwatch itself
+    ready();
+    const auto after = watched_.find(fd);
+    if (after != watched_.end() && after->second.generation == id.generation) {
+      prepare_watch(fd, id.generation);
+    }
+  }
+
+  UringRing ring_;
+  StreamPlaces<Stream> streams_;
+  std::deque<StreamId> closing_;
+  bool busy_ = false;
+  std::size_t completions_ = 0;  // in this window
+  TimePoint window_begin_{};
+  std::deque<Refused> refused_;
+  std::uint32_t refusals_ = 0;
+  std::map<int, Watched> watched_;
+  std::uint32_t watch_generation_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Loop> make_uring_loop(std::size_t max_streams, int& error) {
+  auto loop = std::make_unique<UringLoop>(max_streams);
+  error = loop->start();
+  if (error != 0) return nullptr;
+  return loop;
+}
+
+}  // namespace ballast::checker

@@ -1,0 +1,74 @@
+// The health of one instance as a state machine: results of checks go in, verdicts and the delay
+// until the next check come out. Pure: it does no I/O, reads no clock and draws its randomness from
+// the caller's generator, so that every sequence can be replayed in a test. One prober owns it; if
+// the checker dies, its successor starts a new one with the health that it reads from the table.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <random>
+
+#include "engine/checker/probing/verdict.hpp"
+#include "engine/checker/settings.hpp"
+
+namespace ballast::checker {
+
+using TimePoint = std::chrono::steady_clock::time_point;
+using Microseconds = std::chrono::microseconds;
+using Random = std::mt19937_64;
+
+class HealthMachine {
+ public:
+  // A lost connection may bring a check forward to "at once" this often in a burst...
+  static constexpr std::uint8_t kLossBurst = 3;
+  // ...and once more for every interval that has passed. Without the limit, a server that answers
+  // and then always closes would be checked in a tight loop.
+
+  // After a verdict of "down", this many checks keep the fast interval: a server that has just gone
+  // is usually being restarted, and a refused connection costs next to nothing.
+  static constexpr std::uint8_t kChecksAfterDown = 10;
+
+  struct Step {
+    std::optional<bool> healthy;  // set when the health has changed
+    Microseconds delay{0};        // until the next check
+  };
+
+  // `known` is what a dead predecessor left; with `unknown` the first-check policy holds.
+  HealthMachine(const CheckSettings& settings, Health known) noexcept;
+
+  // A check has finished. `reason` is anything but none, not_checked and admin.
+  [[nodiscard]] Step on_result(const CheckSettings& settings, Reason reason, TimePoint now,
+                               Random& random);
+
+  // The connection that is kept between checks was closed or reset by the other side. True: check
+  // again at once. False: leave the schedule as it is (the allowance above is used up).
+  [[nodiscard]] bool on_connection_lost(const CheckSettings& settings, TimePoint now) noexcept;
+
+  // The check could not be made for a local reason (no descriptor, no port): it says nothing about
+  // the instance. Returns the delay until the next try.
+  [[nodiscard]] Microseconds on_no_result(const CheckSettings& settings, Random& random) const;
+
+  // `unknown` until the first check under FirstCheck::decides.
+  [[nodiscard]] Health health() const noexcept { return health_; }
+
+ private:
+  // The last sign that the process behind the instance may be gone, not yet answered by a check.
+  enum class Sign : std::uint8_t { none, idle_connection_lost, lost_in_check };
+
+  bool take_allowance(const CheckSettings& settings, TimePoint now) noexcept;
+  [[nodiscard]] Microseconds next_delay(const CheckSettings& settings, Random& random);
+
+  Health health_;
+  Sign sign_ = Sign::none;
+  std::uint8_t allowance_ = kLossBurst;
+  std::uint8_t quick_checks_ = 0;
+  bool phase_chosen_ = false;
+  std::uint32_t streak_ = 0;  // results in a row that speak against the health
+  TimePoint allowance_since_{};
+};
+
+// `delay` stretched or cut by up to `percent` of itself, uniformly.
+[[nodiscard]] Microseconds with_jitter(Microseconds delay, std::uint32_t percent, Random& random);
+
+}  // namespace ballast::checker

@@ -1,0 +1,28 @@
+// What the end of a check means: an errno or a response in, a reason out. And the request, which is
+// the other half of the conversation. Pure; used by the prober.
+#pragma once
+
+#include <string>
+
+#include "engine/checker/probing/http_response.hpp"
+#include "engine/checker/probing/verdict.hpp"
+#include "engine/checker/settings.hpp"
+
+namespace ballast::checker {
+
+// Failures that say something about this host (no descriptors, ports or memory), and nothing about
+// the instance.
+[[nodiscard]] bool is_local(int error) noexcept;
+
+// Why a connection did not come about; 0 stands for the peer closing it.
+[[nodiscard]] Reason connect_failure(int error) noexcept;
+// Why a connection ended before the response was whole; 0 as above.
+[[nodiscard]] Reason response_failure(int error) noexcept;
+
+// The result that a finished response stands for, without its latency.
+[[nodiscard]] CheckResult judge_response(const CheckSettings& check, const HttpResponse& response);
+
+[[nodiscard]] std::string make_request(const InstanceSettings& instance,
+                                       const CheckSettings& check);
+
+}  // namespace ballast::checker

@@ -1,0 +1,278 @@
+// The health machine, transition by transition, and against a plain model over all short sequences.
+#include "engine/checker/probing/health.hpp"
+
+#include <doctest/doctest.h>
+
+#include <optional>
+#include <set>
+#include <vector>
+
+namespace ballast::checker {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::seconds;
+
+constexpr Reason kPass = Reason::passed;
+constexpr Reason kFail = Reason::timeout;
+
+struct Machine {
+  explicit Machine(Health known = Health::unknown, CheckSettings with = {})
+      : settings(std::move(with)), health(settings, known) {}
+
+  std::optional<bool> step(Reason reason) {
+    const HealthMachine::Step result = health.on_result(settings, reason, now, random);
+    delay = result.delay;
+    now += result.delay;
+    return result.healthy;
+  }
+  bool lose() { return health.on_connection_lost(settings, now); }
+  [[nodiscard]] bool fast() const {
+    return delay >= settings.fast_interval * 9 / 10 && delay <= settings.fast_interval * 11 / 10;
+  }
+
+  CheckSettings settings;
+  Random random{7};
+  TimePoint now{};
+  Microseconds delay{0};
+  HealthMachine health;
+};
+
+TEST_CASE("the first check alone decides") {
+  Machine passing;
+  CHECK(passing.health.health() == Health::unknown);
+  CHECK(passing.step(kPass) == true);
+  CHECK(passing.health.health() == Health::up);
+  Machine failing;
+  CHECK(failing.step(kFail) == false);
+  CHECK(failing.health.health() == Health::down);
+}
+
+TEST_CASE("first-check policy `up`: up without a verdict, then rise and fall as usual") {
+  CheckSettings settings;
+  settings.first_check = FirstCheck::up;
+  Machine machine(Health::unknown, settings);
+  CHECK(machine.health.health() == Health::up);
+  CHECK_FALSE(machine.step(kFail).has_value());
+  CHECK_FALSE(machine.step(kFail).has_value());
+  CHECK(machine.step(kFail) == false);
+}
+
+TEST_CASE("adopted health outranks the first-check policy") {
+  for (const FirstCheck policy : {FirstCheck::decides, FirstCheck::up}) {
+    CheckSettings settings;
+    settings.first_check = policy;
+    Machine up(Health::up, settings);
+    CHECK_FALSE(up.step(kFail).has_value());
+    CHECK(up.health.health() == Health::up);
+    Machine down(Health::down, settings);
+    CHECK(down.health.health() == Health::down);
+    CHECK_FALSE(down.step(kPass).has_value());
+    CHECK(down.step(kPass) == true);
+  }
+}
+
+TEST_CASE("every sequence of twelve results agrees with counting by hand") {
+  for (std::uint32_t rise = 1; rise <= 3; ++rise) {
+    for (std::uint32_t fall = 1; fall <= 4; ++fall) {
+      CheckSettings settings;
+      settings.rise = rise;
+      settings.fall = fall;
+      for (unsigned bits = 0; bits < 4096; ++bits) {
+        Machine machine(Health::up, settings);
+        bool up = true;
+        std::uint32_t against = 0;
+        for (unsigned i = 0; i < 12; ++i) {
+          const bool pass = (bits >> i & 1) != 0;
+          against = pass == up ? 0 : against + 1;
+          std::optional<bool> expected;
+          if (against >= (up ? fall : rise)) {
+            up = !up;
+            against = 0;
+            expected = up;
+          }
+          // Checked in bulk, since a message a step would take longer than the test.
+          if (machine.step(pass ? kPass : kFail) != expected) FAIL("at ", bits, " step ", i);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("zero rise and fall count as one") {
+  CheckSettings settings;
+  settings.rise = 0;
+  settings.fall = 0;
+  Machine machine(Health::up, settings);
+  CHECK(machine.step(kFail) == false);
+  CHECK(machine.step(kPass) == true);
+}
+
+TEST_CASE("the fast interval holds while the health is changing, and after it went down") {
+  Machine machine(Health::up);
+  machine.step(kPass);
+  machine.step(kPass);
+  CHECK(machine.delay >= machine.settings.interval * 9 / 10);
+  machine.step(kFail);
+  CHECK(machine.fast());
+  machine.step(kPass);  // changed its mind
+  CHECK(machine.delay >= machine.settings.interval * 9 / 10);
+  for (int i = 0; i < 3; ++i)
+    machine.step(kFail);
+  CHECK(machine.health.health() == Health::down);
+  for (int i = 0; i < HealthMachine::kChecksAfterDown; ++i) {
+    CHECK(machine.fast());
+    machine.step(kFail);
+  }
+  CHECK_FALSE(machine.fast());
+  machine.step(kPass);
+  CHECK(machine.fast());
+  CHECK(machine.step(kPass) == true);
+  CHECK_FALSE(machine.fast());
+}
+
+TEST_CASE("a fast interval longer than the interval is not used") {
+  CheckSettings settings;
+  settings.interval = Milliseconds(100);
+  settings.fast_interval = Milliseconds(5000);
+  Machine machine(Health::up, settings);
+  machine.step(kFail);
+  CHECK(machine.delay <= Milliseconds(110));
+}
+
+TEST_CASE("jitter stays within its bounds, reaches both sides, and can be turned off") {
+  Random random(1);
+  const Microseconds base(1000000);
+  Microseconds low = base;
+  Microseconds high = base;
+  for (int i = 0; i < 10000; ++i) {
+    const Microseconds delay = with_jitter(base, 10, random);
+    low = std::min(low, delay);
+    high = std::max(high, delay);
+  }
+  CHECK(low >= Microseconds(900000));
+  CHECK(low < Microseconds(901000));
+  CHECK(high <= Microseconds(1100000));
+  CHECK(high > Microseconds(1099000));
+  CHECK(with_jitter(base, 0, random) == base);
+  CHECK(with_jitter(base, 4000, random) <= 2 * base);  // as 100
+}
+
+TEST_CASE("the same seed gives the same delays") {
+  Machine one(Health::up);
+  Machine two(Health::up);
+  for (int i = 0; i < 50; ++i) {
+    one.step(i % 5 == 0 ? kFail : kPass);
+    two.step(i % 5 == 0 ? kFail : kPass);
+    CHECK(one.delay == two.delay);
+  }
+}
+
+TEST_CASE("after its first check an instance takes a phase of its own within the interval") {
+  CheckSettings settings;
+  Random random(3);
+  std::set<std::int64_t> tenths;
+  for (int i = 0; i < 300; ++i) {
+    HealthMachine health(settings, Health::unknown);
+    const auto step = health.on_result(settings, kPass, {}, random);
+    CHECK(step.delay > Microseconds(0));
+    CHECK(step.delay <= settings.interval);
+    tenths.insert((step.delay.count() - 1) * 10 / Microseconds(settings.interval).count());
+    const auto next = health.on_result(settings, kPass, {}, random);
+    CHECK(next.delay >= settings.interval * 9 / 10);
+  }
+  CHECK(tenths.size() == 10);
+}
+
+TEST_CASE("a lost connection and then a refusal is a verdict at once") {
+  CheckSettings settings;
+  settings.fall = 10;
+  Machine machine(Health::up, settings);
+  machine.step(kPass);
+  CHECK(machine.lose());
+  CHECK(machine.step(Reason::connect_refused) == false);
+}
+
+TEST_CASE("a refusal without a lost connection counts as one failure") {
+  Machine machine(Health::up);
+  CHECK_FALSE(machine.step(Reason::connect_refused).has_value());
+  CHECK_FALSE(machine.step(Reason::connect_refused).has_value());
+  CHECK(machine.step(Reason::connect_refused) == false);
+}
+
+TEST_CASE("a lost connection and then a pass changes nothing, and the sign is spent") {
+  Machine machine(Health::up);
+  CHECK(machine.lose());
+  CHECK_FALSE(machine.step(kPass).has_value());
+  CHECK_FALSE(machine.step(Reason::connect_refused).has_value());
+  CHECK(machine.health.health() == Health::up);
+}
+
+TEST_CASE("after a lost connection only a refusal is proof") {
+  for (const Reason reason : {Reason::timeout, Reason::connect_timeout, Reason::unreachable,
+                              Reason::bad_status, Reason::bad_response}) {
+    CAPTURE(static_cast<int>(reason));
+    Machine machine(Health::up);
+    CHECK(machine.lose());
+    CHECK_FALSE(machine.step(reason).has_value());
+    CHECK(machine.fast());
+    CHECK_FALSE(machine.step(reason).has_value());
+    CHECK(machine.step(reason) == false);
+  }
+}
+
+TEST_CASE("a connection lost in a check is looked into once at once, then counted") {
+  for (const Reason reason : {Reason::reset, Reason::closed}) {
+    Machine gone(Health::up);
+    CHECK_FALSE(gone.step(reason).has_value());
+    CHECK(gone.delay == Microseconds(0));
+    CHECK(gone.step(Reason::connect_refused) == false);
+
+    Machine shedding(Health::up);
+    CHECK_FALSE(shedding.step(reason).has_value());
+    CHECK(shedding.delay == Microseconds(0));
+    CHECK_FALSE(shedding.step(reason).has_value());
+    CHECK(shedding.fast());
+    CHECK(shedding.step(reason) == false);
+  }
+}
+
+TEST_CASE("a process that dies after its kept connection: reset first, refused next") {
+  Machine machine(Health::up);
+  CHECK(machine.lose());
+  CHECK_FALSE(machine.step(Reason::reset).has_value());
+  CHECK(machine.delay == Microseconds(0));
+  CHECK(machine.step(Reason::connect_refused) == false);
+}
+
+TEST_CASE("lost connections bring checks forward in a burst, then once an interval") {
+  Machine machine(Health::up);
+  for (int i = 0; i < HealthMachine::kLossBurst; ++i)
+    CHECK(machine.lose());
+  CHECK_FALSE(machine.lose());
+  machine.now += machine.settings.interval - Microseconds(1);
+  CHECK_FALSE(machine.lose());
+  machine.now += Microseconds(1);
+  CHECK(machine.lose());
+  CHECK_FALSE(machine.lose());
+  machine.now += hours(10);
+  for (int i = 0; i < HealthMachine::kLossBurst; ++i)
+    CHECK(machine.lose());
+  CHECK_FALSE(machine.lose());
+}
+
+TEST_CASE("no result: try again soon, health and counts untouched") {
+  Machine machine(Health::up);
+  machine.step(kFail);
+  machine.step(kFail);
+  for (int i = 0; i < 100; ++i) {
+    const Microseconds delay = machine.health.on_no_result(machine.settings, machine.random);
+    CHECK(delay >= machine.settings.fast_interval * 9 / 10);
+    CHECK(delay <= machine.settings.fast_interval * 11 / 10);
+  }
+  CHECK(machine.health.health() == Health::up);
+  CHECK(machine.step(kFail) == false);
+}
+
+}  // namespace
+}  // namespace ballast::checker
