@@ -29,8 +29,10 @@ const char* to_text(Admin admin) noexcept {
 
 const char* to_text(Reason reason) noexcept {
   static constexpr const char* kText[kReasonCount] = {
-      "none",  "not_checked", "passed",  "connect_refused", "connect_timeout", "unreachable",
-      "reset", "closed",      "timeout", "bad_status",      "bad_response",    "admin"};
+      "none",         "not_checked", "passed",     "connect_refused", "connect_timeout",
+      "unreachable",  "reset",       "closed",     "timeout",         "bad_status",
+      "bad_response", "admin",       "tls_failed", "bad_certificate", "bad_body",
+      "unexpected",   "not_serving", "agent_down", "bad_exit"};
   const auto index = static_cast<unsigned>(reason);
   return index < kReasonCount ? kText[index] : "invalid";
 }

@@ -35,8 +35,15 @@ enum class Reason : std::uint8_t {
   bad_status = 9,
   bad_response = 10,
   admin = 11,
+  tls_failed = 12,       // the handshake
+  bad_certificate = 13,  // not trusted, expired, or another's name
+  bad_body = 14,         // HTTP: the status was right, the body was not
+  unexpected = 15,       // send/expect: another answer
+  not_serving = 16,      // gRPC
+  agent_down = 17,       // the agent said so
+  bad_exit = 18,         // the command's exit status
 };
-inline constexpr unsigned kReasonCount = 12;
+inline constexpr unsigned kReasonCount = 19;
 
 inline constexpr std::uint32_t kWeightUnit = 64;
 

@@ -6,7 +6,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/policy.hpp"
@@ -41,7 +43,15 @@ inline constexpr Limits kLoadIntervalLimits{1, 250};
 
 using engine::Strategy;
 
-enum class CheckKind : std::uint8_t { none = 0, tcp = 1, http = 2 };
+enum class CheckKind : std::uint8_t {
+  none = 0,
+  tcp = 1,    // a connection; with `steps`, also what is said on it
+  http = 2,   // HTTP/1.1
+  udp = 3,    // `steps` in datagrams
+  grpc = 4,   // grpc.health.v1.Health
+  exec = 5,   // a command of this host
+  agent = 6,  // HAProxy's agent protocol
+};
 
 // What holds for an instance that has never been checked.
 enum class FirstCheck : std::uint8_t {
@@ -49,21 +59,85 @@ enum class FirstCheck : std::uint8_t {
   up = 1,       // used at once; the usual rise and fall apply
 };
 
+// Accepted HTTP statuses, inclusive.
+struct StatusRange {
+  std::uint16_t low = 200;
+  std::uint16_t high = 399;
+
+  friend bool operator==(const StatusRange&, const StatusRange&) = default;
+};
+
+// How a check's connection is encrypted.
+struct TlsSettings {
+  bool enabled = false;
+  bool verify = true;             // the chain, and the name
+  std::string server_name;        // SNI, and what is verified; empty: `host`, else the instance's
+  std::string ca_file;            // PEM; empty: the system's
+  std::string certificate_file;   // PEM, the client's own; empty: none
+  std::string key_file;           // PEM
+  std::vector<std::string> alpn;  // empty: "http/1.1" for HTTP, "h2" for gRPC, else none
+
+  friend bool operator==(const TlsSettings&, const TlsSettings&) = default;
+};
+
+// One line of a conversation: bytes to send, or bytes that must come.
+struct ExchangeStep {
+  enum class Kind : std::uint8_t { send = 0, expect = 1 };
+  Kind kind = Kind::send;
+  std::string bytes;
+
+  friend bool operator==(const ExchangeStep&, const ExchangeStep&) = default;
+};
+
+// Conversations that are ready made.
+enum class Preset : std::uint8_t { none = 0, redis = 1, postgres = 2, mysql = 3, smtp = 4 };
+
 struct CheckSettings {
   CheckKind kind = CheckKind::http;
-  std::string path = "/";          // HTTP request target
-  std::string host;                // Host header; empty: the instance's text
-  std::uint16_t status_low = 200;  // accepted HTTP status range, inclusive
-  std::uint16_t status_high = 399;
-  bool keep_alive = true;  // HTTP: keep the connection, and watch it (the sentinel)
+  std::uint16_t port = 0;  // where to check; 0: where the instance serves
+
+  // HTTP.
+  std::string method = "GET";
+  std::string path = "/";  // request target
+  std::string host;        // Host header; empty: the instance's text
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::vector<StatusRange> statuses = std::vector<StatusRange>(1);  // any of them
+  std::string body_contains;                                        // empty: not looked at
+  std::string body_regex;                                           // RE2; empty: not looked at
+  std::uint32_t max_body_bytes = 256 * 1024;  // beyond it the body is not waited for
+  bool keep_alive = true;  // keep the connection, and watch it (the sentinel); gRPC always does
   // TCP: keep the connection of the last check and watch it. Off by default: many servers log, or
   // hold a place for, a client that connects and says nothing.
   bool tcp_sentinel = false;
+
+  TlsSettings tls;  // for http, tcp, grpc and agent
+
+  // TCP and UDP.
+  Preset preset = Preset::none;  // TCP; stands for `steps`
+  std::vector<ExchangeStep> steps;
+
+  // gRPC.
+  std::string grpc_service;  // empty: the whole server
+  bool grpc_watch = true;    // have changes pushed, where the server offers it
+
+  // A command: argv, the program by its absolute path; no shell ever sees it.
+  std::vector<std::string> command;
+  std::uint32_t max_output_bytes = 4096;
+
+  // The agent.
+  std::string agent_send;  // said to the agent once connected; empty: nothing
+
   Milliseconds interval{2000};      // HAProxy `inter`
   Milliseconds fast_interval{500};  // while a state is changing, HAProxy `fastinter`
-  Milliseconds timeout{1000};       // for connect and response together
-  std::uint32_t rise = 2;           // passes in a row that make a down instance up: 1..kMaxRiseFall
-  std::uint32_t fall = 3;           // failures in a row that make an up instance down
+  Milliseconds down_interval{0};    // while down, HAProxy `downinter`; 0: `interval`
+  Milliseconds idle_interval{0};    // while no requests go to the instance; 0: `interval`
+  Milliseconds eased_interval{0};   // while requests to it succeed; 0: `interval`
+  // Failed requests, of all workers and in a row, that bring a check at once (HAProxy
+  // `error-limit`); 0: never.
+  std::uint32_t failures_to_check = 10;
+  Milliseconds timeout{1000};  // for connect and response together
+  std::uint32_t rise = 2;      // passes in a row that make a down instance up: 1..kMaxRiseFall
+  std::uint32_t fall = 3;      // failures in a row that make an up instance down
   std::uint32_t jitter_percent = 10;  // each interval is stretched or cut by up to this much
   FirstCheck first_check = FirstCheck::decides;
 
@@ -79,6 +153,7 @@ struct InstanceSettings {
   std::string zone{};                     // empty: the host's own
   // Drain: no new requests, those in flight go on. Maintenance: the same, and said to people.
   shm::Admin admin = shm::Admin::ready;
+  std::optional<shm::Endpoint> check_endpoint{};  // where to check instead of `endpoint`
 
   friend bool operator==(const InstanceSettings&, const InstanceSettings&) = default;
 };
@@ -156,10 +231,41 @@ struct SpilloverSettings {
   friend bool operator==(const SpilloverSettings&, const SpilloverSettings&) = default;
 };
 
+// An agent that speaks for the instance beside its check: HAProxy's agent-check.
+struct AgentSettings {
+  std::uint16_t port = 0;  // 0: there is none
+  std::string send;
+  Milliseconds interval{2000};
+  Milliseconds timeout{1000};
+
+  friend bool operator==(const AgentSettings&, const AgentSettings&) = default;
+};
+
+// Where instances come from besides the configuration.
+struct SourceSettings {
+  enum class Kind : std::uint8_t {
+    file = 0,         // JSON in the format of Prometheus's file_sd, watched
+    dns_address = 1,  // A and AAAA; `port` goes with every address
+    dns_srv = 2,      // SRV: ports, priorities (tiers) and weights from the answer
+  };
+  Kind kind = Kind::file;
+  std::string path;                  // file
+  std::string name;                  // DNS
+  std::uint16_t port = 0;            // dns_address
+  std::vector<std::string> servers;  // DNS, "address" or "address:port"; empty: the system's
+  // An empty answer counts only if the next look says the same; false: an empty answer never
+  // counts, the last good set stays.
+  bool believe_empty = false;
+
+  friend bool operator==(const SourceSettings&, const SourceSettings&) = default;
+};
+
 struct ServiceSettings {
   std::string name;
   engine::Policy policy;  // its strategy too
   CheckSettings check;
+  AgentSettings agent;
+  std::vector<SourceSettings> sources;
   OutlierSettings outlier;
   SlowStartSettings slow_start;
   ControllerSettings controller;
@@ -177,6 +283,11 @@ struct Settings {
   std::string zone;                 // where this host is; empty: zones do not matter
   std::string sticky_key_file;      // empty: no sticky sessions
   Milliseconds load_interval{2};    // between two looks at what workers do
+  std::uint32_t max_events = 4096;  // transitions that the flight recorder keeps
+  std::string control_socket;       // empty: `control` in the directory
+  std::string control_group;        // who may use it besides its owner; empty: nobody
+  std::string state_file;           // where runtime changes are kept; empty: they end with ballastd
+  std::string metrics_listen;       // "127.0.0.1:9464"; empty: no metrics
   std::vector<ServiceSettings> services;
 };
 

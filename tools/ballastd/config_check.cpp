@@ -30,8 +30,7 @@ void read_http(ConfigWalk& walk, const ConfigValue& table, CheckSettings& check)
     if (!range.ok()) {
       walk.complain(*table.find("status"), range.complaint());
     } else {
-      check.status_low = range.value().low;
-      check.status_high = range.value().high;
+      check.statuses = {{range.value().low, range.value().high}};
     }
   }
 }

@@ -55,6 +55,9 @@ struct OpenRequest {
   bool receive = true;
   StreamHandler* handler = nullptr;  // must outlive the stream
   std::uint64_t user = 0;            // handed back with every event
+  // A connected UDP socket instead of a TCP stream: every payload is a datagram, every on_data is
+  // one. It is told of refusals (ICMP) like a stream, and never of an end.
+  bool datagram = false;
   // The connection will most likely be refused: a backend may put off what follows it until it is
   // there.
   bool doubtful = false;

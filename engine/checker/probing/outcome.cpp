@@ -1,6 +1,7 @@
 // The tables behind outcome.hpp.
 #include "engine/checker/probing/outcome.hpp"
 
+#include <algorithm>
 #include <cerrno>
 
 namespace ballast::checker {
@@ -47,7 +48,9 @@ CheckResult judge_response(const CheckSettings& check, const HttpResponse& respo
     return {Reason::bad_response, static_cast<std::int32_t>(response.error()), {}};
   }
   const int status = response.status();
-  const bool accepted = status >= check.status_low && status <= check.status_high;
+  const bool accepted = std::any_of(
+      check.statuses.begin(), check.statuses.end(),
+      [status](const StatusRange& range) { return status >= range.low && status <= range.high; });
   return {accepted ? Reason::passed : Reason::bad_status, status, {}};
 }
 

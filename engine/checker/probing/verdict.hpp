@@ -5,6 +5,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
+#include <string>
 
 #include "shm/state_word.hpp"
 
@@ -16,12 +18,28 @@ using shm::Reason;
 // Chosen by the caller of the prober; the prober only hands it back.
 using InstanceId = std::uint64_t;
 
+// What an instance's agent wants of its balancing; what is unset it did not speak of.
+struct AgentReport {
+  std::optional<bool> up;  // `up`; `down`, `failed`, `stopped`
+  std::optional<shm::Admin> admin;
+  std::optional<std::uint32_t> weight_percent;
+  std::optional<std::uint32_t> max_in_flight;
+
+  friend bool operator==(const AgentReport&, const AgentReport&) = default;
+};
+
+inline constexpr std::size_t kMaxNoteBytes = 200;
+
 struct CheckResult {
   Reason reason = Reason::none;
-  // The HTTP status (passed, bad_status), the HttpError (bad_response) or errno (the others); 0
-  // where there is nothing to add.
+  // The HTTP status (passed, bad_status), the HttpError (bad_response), the exit status (bad_exit),
+  // the gRPC status or serving status (not_serving) or errno (the others); 0 where there is nothing
+  // to add.
   std::int32_t detail = 0;
   std::chrono::microseconds latency{0};  // from the start of the check to its end
+  // What the other side had to say, printable, at most kMaxNoteBytes; mostly empty.
+  std::string note{};
+  std::optional<AgentReport> agent{};
 
   [[nodiscard]] bool passed() const noexcept { return reason == Reason::passed; }
 };

@@ -149,7 +149,7 @@ TEST_CASE("one server in two services is checked for each") {
   const auto alive = somewhere();
   const TinyServer server(Behaviour::unhealthy, {alive});
   CheckSettings lenient = hourly();
-  lenient.status_high = 599;
+  lenient.statuses[0].high = 599;
   Bench bench(dir.path());
   bench.take(settings_of(
       {service_of("strict", hourly(), {alive}), service_of("lenient", lenient, {alive})}));

@@ -85,8 +85,7 @@ first_check = "up"
   checker::CheckSettings check;
   check.path = "/health?deep=1";
   check.host = "shop.example";
-  check.status_low = 200;
-  check.status_high = 204;
+  check.statuses = {{200, 204}};
   check.keep_alive = false;
   check.interval = milliseconds(5000);
   check.fast_interval = milliseconds(250);

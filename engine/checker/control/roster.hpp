@@ -1,0 +1,63 @@
+// Who belongs to which service, put together from everybody who has a say: the configuration, what
+// sources discovered, and what operators changed at run time, in this order. The checker is given
+// the result as Settings, whole, and finds out itself what changed. Pure: it does no I/O; the state
+// file and the control socket are others' matters.
+//
+// An instance is known by its service and its endpoint. If several name the same one, the
+// configuration's word counts before a source's, and the first source's before the next one's.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/checker/settings.hpp"
+
+namespace ballast::checker {
+
+// What operators changed of one instance.
+struct InstanceChange {
+  bool added = false;    // by an operator: `instance` is all that is known of it
+  bool removed = false;  // by an operator, whoever names it
+  InstanceSettings instance;
+  std::optional<shm::Admin> admin;
+  std::optional<std::uint32_t> weight;
+
+  friend bool operator==(const InstanceChange&, const InstanceChange&) = default;
+};
+
+// All that operators changed. By service, and there by the text of the instance's endpoint.
+struct RuntimeChanges {
+  std::map<std::string, std::map<std::string, InstanceChange>> instances;
+  std::map<std::string, engine::Strategy> strategies;
+
+  friend bool operator==(const RuntimeChanges&, const RuntimeChanges&) = default;
+};
+
+class Roster {
+ public:
+  // The configuration, at start and at every reload. Sets of sources that it no longer names are
+  // forgotten, the others stay.
+  void configure(Settings configured);
+  // The last good set of a source of a service (its index in ServiceSettings::sources).
+  void discover(const std::string& service, std::size_t source,
+                std::vector<InstanceSettings> instances);
+  void change(RuntimeChanges changes);
+
+  [[nodiscard]] const Settings& configured() const noexcept { return configured_; }
+  [[nodiscard]] const RuntimeChanges& changes() const noexcept { return changes_; }
+
+  // What the checker is to do. Sources' weights, tiers and texts are kept within their limits;
+  // instances beyond kMaxInstances are an error of `Publisher::apply`, not of this.
+  [[nodiscard]] Settings compose() const;
+
+ private:
+  Settings configured_;
+  RuntimeChanges changes_;
+  std::map<std::pair<std::string, std::size_t>, std::vector<InstanceSettings>> discovered_;
+};
+
+}  // namespace ballast::checker
