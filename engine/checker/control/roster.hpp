@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -37,10 +38,15 @@ struct RuntimeChanges {
   friend bool operator==(const RuntimeChanges&, const RuntimeChanges&) = default;
 };
 
+// Of "backend1.example:8080": what a name in DNS may be long, and a port. A longer text, or one
+// that could not stand in a request's Host header, is replaced by the endpoint's.
+inline constexpr std::size_t kMaxTextBytes = 253 + 6;
+
 class Roster {
  public:
   // The configuration, at start and at every reload. Sets of sources that it no longer names are
-  // forgotten, the others stay.
+  // forgotten, the others stay, also if their order changed; the set of a source whose settings
+  // changed stays until it has an answer.
   void configure(Settings configured);
   // The last good set of a source of a service (its index in ServiceSettings::sources).
   void discover(const std::string& service, std::size_t source,
@@ -53,6 +59,10 @@ class Roster {
   // What the checker is to do. Sources' weights, tiers and texts are kept within their limits;
   // instances beyond kMaxInstances are an error of `Publisher::apply`, not of this.
   [[nodiscard]] Settings compose() const;
+
+  // Changes that act on nobody at present, because nothing names the service or the instance any
+  // more: "web" or "web 10.0.0.1:80". They stay, and act again when it comes back.
+  [[nodiscard]] std::vector<std::string> idle_changes() const;
 
  private:
   Settings configured_;

@@ -1,0 +1,184 @@
+// Putting the settings together; see roster.hpp for whose word counts.
+#include "engine/checker/control/roster.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+
+namespace ballast::checker {
+namespace {
+
+using Words = std::array<std::uint64_t, 3>;
+using Set = std::vector<InstanceSettings>;
+
+struct WordsHash {
+  std::size_t operator()(const Words& words) const noexcept {
+    std::uint64_t hash = 0;
+    for (const std::uint64_t word : words)
+      hash = (hash ^ word) * 0x9E37'79B9'7F4A'7C15U + (hash >> 29);
+    return hash ^ hash >> 32;
+  }
+};
+
+bool is_fit_for_text(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxTextBytes &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7F; });
+}
+
+// Whatever a source or an operator's file says, within the limits.
+void keep_within_limits(InstanceSettings& instance) {
+  instance.weight = std::clamp<std::uint32_t>(instance.weight, 1, kMaxWeight);
+  instance.tier = std::min(instance.tier, kMaxTier);
+  if (!is_fit_for_text(instance.text)) instance.text = instance.endpoint.to_text();
+  if (instance.zone.size() > kMaxZoneBytes) instance.zone.clear();
+}
+
+void alter(InstanceSettings& instance, const InstanceChange& change) {
+  if (change.admin) instance.admin = *change.admin;
+  if (change.weight) instance.weight = std::clamp<std::uint32_t>(*change.weight, 1, kMaxWeight);
+}
+
+// The members of one service, as they are being found.
+class Members {
+ public:
+  explicit Members(const std::map<std::string, InstanceChange>* changes) {
+    if (changes == nullptr) return;
+    for (const auto& [text, change] : *changes) {
+      if (const auto endpoint = shm::parse_endpoint(text)) {
+        changes_.emplace(endpoint->to_words(), &change);
+      }
+    }
+  }
+
+  void add(InstanceSettings instance) {
+    if (instance.endpoint.family == shm::Family::none) return;
+    const Words words = instance.endpoint.to_words();
+    if (!seen_.insert(words).second) return;
+    const auto found = changes_.find(words);
+    if (found != changes_.end()) {
+      if (found->second->removed) return;
+      alter(instance, *found->second);
+    }
+    members_.push_back(std::move(instance));
+  }
+
+  Set take() { return std::move(members_); }
+
+ private:
+  std::unordered_map<Words, const InstanceChange*, WordsHash> changes_;
+  std::unordered_set<Words, WordsHash> seen_;
+  Set members_;
+};
+
+}  // namespace
+
+void Roster::configure(Settings configured) {
+  std::map<std::pair<std::string, std::size_t>, Set> kept;
+  for (const ServiceSettings& service : configured.services) {
+    const auto before =
+        std::find_if(configured_.services.begin(), configured_.services.end(),
+                     [&](const ServiceSettings& other) { return other.name == service.name; });
+    if (before == configured_.services.end()) continue;
+    const std::vector<SourceSettings>& old = before->sources;
+    const std::vector<SourceSettings>& now = service.sources;
+    std::vector<bool> taken(old.size(), false);
+    std::vector<std::size_t> from(now.size(), old.size());
+    for (std::size_t i = 0; i < now.size(); ++i) {
+      for (std::size_t j = 0; j < old.size(); ++j) {
+        if (taken[j] || old[j] != now[i]) continue;
+        taken[j] = true;
+        from[i] = j;
+        break;
+      }
+    }
+    for (std::size_t i = 0; i < std::min(now.size(), old.size()); ++i) {
+      if (from[i] != old.size() || taken[i]) continue;
+      taken[i] = true;
+      from[i] = i;
+    }
+    for (std::size_t i = 0; i < now.size(); ++i) {
+      const auto set = discovered_.find({service.name, from[i]});
+      if (from[i] == old.size() || set == discovered_.end()) continue;
+      kept.emplace(std::pair(service.name, i), std::move(set->second));
+    }
+  }
+  discovered_ = std::move(kept);
+  configured_ = std::move(configured);
+}
+
+void Roster::discover(const std::string& service, std::size_t source, Set instances) {
+  for (InstanceSettings& instance : instances)
+    keep_within_limits(instance);
+  discovered_[{service, source}] = std::move(instances);
+}
+
+void Roster::change(RuntimeChanges changes) {
+  changes_ = std::move(changes);
+}
+
+Settings Roster::compose() const {
+  Settings settings = configured_;
+  for (ServiceSettings& service : settings.services) {
+    const auto changed = changes_.instances.find(service.name);
+    const auto* changes = changed == changes_.instances.end() ? nullptr : &changed->second;
+    if (const auto strategy = changes_.strategies.find(service.name);
+        strategy != changes_.strategies.end()) {
+      service.policy.strategy = strategy->second;
+    }
+    if (changes == nullptr && service.sources.empty()) continue;
+    Members members(changes);
+    for (InstanceSettings& instance : service.instances)
+      members.add(std::move(instance));
+    for (std::size_t source = 0; source < service.sources.size(); ++source) {
+      const auto found = discovered_.find({service.name, source});
+      if (found == discovered_.end()) continue;
+      for (const InstanceSettings& instance : found->second)
+        members.add(instance);
+    }
+    if (changes != nullptr) {
+      for (const auto& [text, change] : *changes) {
+        if (!change.added) continue;
+        InstanceSettings instance = change.instance;
+        keep_within_limits(instance);
+        members.add(std::move(instance));
+      }
+    }
+    service.instances = members.take();
+  }
+  return settings;
+}
+
+std::vector<std::string> Roster::idle_changes() const {
+  std::vector<std::string> idle;
+  std::map<std::string, const ServiceSettings*> services;
+  for (const ServiceSettings& service : configured_.services)
+    services.emplace(service.name, &service);
+  for (const auto& [name, strategy] : changes_.strategies) {
+    if (!services.contains(name)) idle.push_back(name);
+  }
+  for (const auto& [name, changes] : changes_.instances) {
+    const auto service = services.find(name);
+    std::unordered_set<Words, WordsHash> named;
+    if (service != services.end()) {
+      for (const InstanceSettings& instance : service->second->instances)
+        named.insert(instance.endpoint.to_words());
+      for (std::size_t i = 0; i < service->second->sources.size(); ++i) {
+        const auto set = discovered_.find({name, i});
+        if (set == discovered_.end()) continue;
+        for (const InstanceSettings& instance : set->second)
+          named.insert(instance.endpoint.to_words());
+      }
+    }
+    for (const auto& [text, change] : changes) {
+      if (service != services.end() && change.added && !change.removed) continue;
+      const auto endpoint = shm::parse_endpoint(text);
+      if (endpoint && named.contains(endpoint->to_words())) continue;
+      idle.push_back(name + " " + text);
+    }
+  }
+  return idle;
+}
+
+}  // namespace ballast::checker
