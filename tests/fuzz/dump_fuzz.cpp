@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <string>
 
+#include "engine/inspect/snapshot.hpp"
 #include "tests/fuzz/damaged_namespace.hpp"
 #include "tools/ballast/render.hpp"
-#include "tools/ballast/snapshot.hpp"
 
 namespace {
 
@@ -30,7 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static ballast::fuzz::DamagedNamespace files;
   FuzzedDataProvider input(data, size);
   files.damage_at_will(input);
-  const auto snapshot = tools::read_snapshot(files.directory());
+  const auto snapshot = ballast::inspect::read_snapshot(files.directory());
   if (snapshot) {
     require_plain(tools::dump_text(*snapshot, tools::Colours::no));
     require_plain(tools::workers_text(*snapshot, tools::Colours::no));

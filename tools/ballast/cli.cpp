@@ -10,9 +10,9 @@
 #include <span>
 #include <string_view>
 
+#include "engine/inspect/snapshot.hpp"
 #include "shm/paths.hpp"
 #include "tools/ballast/render.hpp"
-#include "tools/ballast/snapshot.hpp"
 #include "tools/common/spelling.hpp"
 
 namespace ballast::tools {

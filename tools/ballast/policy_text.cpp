@@ -12,6 +12,8 @@ namespace {
 
 using engine::PanicMode;
 using engine::Policy;
+using inspect::GroupView;
+using inspect::ServiceView;
 
 std::string time_text(std::uint32_t ms) {
   if (ms % 60'000 == 0) return fmt::format("{} min", ms / 60'000);

@@ -6,9 +6,22 @@
 #include <cstddef>
 #include <string>
 
-#include "tools/ballast/snapshot.hpp"
+#include "engine/inspect/snapshot.hpp"
 
 namespace ballast::tools {
+
+using inspect::BreakerView;
+using inspect::CheckerState;
+using inspect::Counters;
+using inspect::effective_weight;
+using inspect::failures_of;
+using inspect::GroupView;
+using inspect::in_flight_of;
+using inspect::InstanceView;
+using inspect::read_snapshot;
+using inspect::RowView;
+using inspect::ServiceView;
+using inspect::Snapshot;
 
 enum class Colours { no, yes };
 

@@ -1,11 +1,13 @@
 // What the demo reads of the mapped table: see table_reader.hpp.
 #include "tools/demo/table_reader.hpp"
 
-#include "tools/ballast/snapshot.hpp"
+#include "engine/inspect/snapshot.hpp"
 #include "tools/demo/failure.hpp"
 
 namespace ballast::tools::demo {
 namespace {
+
+using namespace inspect;
 
 Snapshot read_or_fail(const std::string& directory) {
   auto snapshot = read_snapshot(directory);

@@ -5,11 +5,11 @@
 #include <cstddef>
 #include <string>
 
+#include "engine/inspect/snapshot.hpp"
 #include "shm/paths.hpp"
 #include "tests/support/damage.hpp"
 #include "tests/support/published.hpp"
 #include "tools/ballast/render.hpp"
-#include "tools/ballast/snapshot.hpp"
 
 using namespace ballast;
 using engine::Strategy;
@@ -18,7 +18,7 @@ using tests::Damage;
 namespace {
 
 void dump(const std::string& directory) {
-  const auto snapshot = tools::read_snapshot(directory);
+  const auto snapshot = inspect::read_snapshot(directory);
   if (!snapshot) {
     const std::string text = snapshot.error().to_text();
     CHECK(text.find(directory) != std::string::npos);
@@ -65,7 +65,7 @@ TEST_CASE("dumping files with any byte of headers and records turned") {
       sweep(damage, section.offset, section.stride, directory);
     }
   }
-  const auto snapshot = tools::read_snapshot(directory);
+  const auto snapshot = inspect::read_snapshot(directory);
   REQUIRE(snapshot);
   CHECK(snapshot->warnings.empty());
   CHECK(snapshot->services.size() == 2);

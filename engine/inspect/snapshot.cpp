@@ -1,5 +1,5 @@
 // Reading mapped files with distrust; see snapshot.hpp.
-#include "tools/ballast/snapshot.hpp"
+#include "engine/inspect/snapshot.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -20,7 +20,7 @@
 #include "shm/paths.hpp"
 #include "shm/totals.hpp"
 
-namespace ballast::tools {
+namespace ballast::inspect {
 namespace {
 
 using shm::MappedFile;
@@ -340,4 +340,4 @@ shm::Result<Snapshot> read_snapshot(const std::string& directory) {
   return snapshot;
 }
 
-}  // namespace ballast::tools
+}  // namespace ballast::inspect

@@ -1,5 +1,5 @@
 // What a snapshot says of a live namespace, of copies, and of damaged files.
-#include "tools/ballast/snapshot.hpp"
+#include "engine/inspect/snapshot.hpp"
 
 #include <doctest/doctest.h>
 
@@ -16,7 +16,7 @@
 
 namespace fs = std::filesystem;
 namespace shm = ballast::shm;
-namespace tools = ballast::tools;
+namespace inspect = ballast::inspect;
 using ballast::engine::Strategy;
 using ballast::tests::Published;
 using ballast::tests::service_of;
@@ -29,8 +29,8 @@ ballast::checker::Settings two_services() {
                       service_of("search", Strategy::ketama, 2, 100)});
 }
 
-tools::Snapshot read(const std::string& directory) {
-  const auto snapshot = tools::read_snapshot(directory);
+inspect::Snapshot read(const std::string& directory) {
+  const auto snapshot = inspect::read_snapshot(directory);
   REQUIRE_MESSAGE(snapshot, snapshot.error().to_text());
   return *snapshot;
 }
@@ -51,7 +51,7 @@ TEST_CASE("a live namespace is shown as it is") {
   published.set_usable(0, 1, false);
   const auto s = read(published.directory());
   CHECK(s.warnings.empty());
-  CHECK(s.checker == tools::CheckerState::running);
+  CHECK(s.checker == inspect::CheckerState::running);
   CHECK(s.checker_pid == static_cast<std::uint64_t>(getpid()));
   CHECK(s.term == 1);
   CHECK(s.segment == published.publisher().segment_id());
@@ -130,21 +130,21 @@ TEST_CASE("counts are summed over rows, and rows name their owners") {
     const auto s = read(published.directory());
     const auto& instance = s.services[0].instances[2];
     CHECK(instance.counters[shm::kStarted] == 4);
-    CHECK(tools::failures_of(instance.counters) == 1);
-    CHECK(tools::in_flight_of(instance.counters) == 3);
+    CHECK(inspect::failures_of(instance.counters) == 1);
+    CHECK(inspect::in_flight_of(instance.counters) == 3);
     REQUIRE(s.rows.size() == 2);
     CHECK(s.rows[0].owner == shm::Owner::alive);
     CHECK(s.rows[0].pid == static_cast<std::uint64_t>(getpid()));
     CHECK(s.rows[0].incarnation == 1);
     CHECK_FALSE(s.rows[0].command.empty());
-    CHECK(tools::in_flight_of(s.rows[0].counters) == 2);
-    CHECK(tools::in_flight_of(s.rows[1].counters) == 1);
+    CHECK(inspect::in_flight_of(s.rows[0].counters) == 2);
+    CHECK(inspect::in_flight_of(s.rows[1].counters) == 1);
   }
   two->leave();
   two.reset();
   const auto s = read(published.directory());
   CHECK(s.rows[1].owner == shm::Owner::none);
-  CHECK(tools::in_flight_of(s.services[0].instances[2].counters) == 2);
+  CHECK(inspect::in_flight_of(s.services[0].instances[2].counters) == 2);
 }
 
 TEST_CASE("breakers are shown as they are, another tenant's are not") {
@@ -184,7 +184,7 @@ TEST_CASE("an instance that has left is cooling") {
 TEST_CASE("what a checker left behind says how it went") {
   Published published(two_services());
   published.publisher().leave();
-  CHECK(read(published.directory()).checker == tools::CheckerState::left);
+  CHECK(read(published.directory()).checker == inspect::CheckerState::left);
 }
 
 TEST_CASE("a copy is read, with what is missing said") {
@@ -201,13 +201,13 @@ TEST_CASE("a copy is read, with what is missing said") {
   REQUIRE(s.warnings.size() == 2);
   CHECK(s.warnings[0].find("reading the newest segment instead") != std::string::npos);
   CHECK(s.warnings[1].starts_with("rows and counts are not shown: "));
-  CHECK(s.checker == tools::CheckerState::unknown);
+  CHECK(s.checker == inspect::CheckerState::unknown);
   CHECK(s.services.size() == 2);
   take(workers_file);
   take("locator");
   s = read(copy.path());
   CHECK(s.warnings.empty());
-  CHECK(s.checker == tools::CheckerState::died);
+  CHECK(s.checker == inspect::CheckerState::died);
   // From another boot, no lock says anything about rows.
   patch(copy.path() + "/" + table_file, offsetof(shm::FilePreamble, boot_id), 1);
   CHECK_FALSE(read(copy.path()).this_boot);
@@ -215,15 +215,15 @@ TEST_CASE("a copy is read, with what is missing said") {
 
 TEST_CASE("there is nothing to read") {
   const ballast::tests::TempDir empty;
-  const auto none = tools::read_snapshot(empty.path());
+  const auto none = inspect::read_snapshot(empty.path());
   REQUIRE_FALSE(none);
   CHECK(none.error().code == ENOENT);
-  const auto gone = tools::read_snapshot(empty.path() + "/gone");
+  const auto gone = inspect::read_snapshot(empty.path() + "/gone");
   REQUIRE_FALSE(gone);
   // The lease is taken, nothing is published.
   const auto lease = shm::Lease::acquire(empty.path(), shm::Lease::Wait::no);
   REQUIRE(lease);
-  const auto fresh = tools::read_snapshot(empty.path());
+  const auto fresh = inspect::read_snapshot(empty.path());
   REQUIRE_FALSE(fresh);
   CHECK(fresh.error().detail == "no checker has published anything yet; start ballastd");
 }
@@ -257,7 +257,7 @@ TEST_CASE("no damaged word of header, records or rows can do harm") {
       for (const std::uint64_t value :
            {~was, was ^ 1, was ^ (std::uint64_t{1} << 63), ~std::uint64_t{0}, std::uint64_t{0}}) {
         patch(path, at, value);
-        const auto snapshot = tools::read_snapshot(published.directory());
+        const auto snapshot = inspect::read_snapshot(published.directory());
         if (!snapshot) CHECK_FALSE(snapshot.error().to_text().empty());
       }
       patch(path, at, was);
@@ -296,6 +296,6 @@ TEST_CASE("files cut short give an error") {
   for (const std::uintmax_t size : {std::uintmax_t{0}, std::uintmax_t{1}, std::uintmax_t{63},
                                     std::uintmax_t{4095}, std::uintmax_t{4096}, whole - 1}) {
     fs::resize_file(copy.path() + "/" + table_file, size);
-    CHECK_FALSE(tools::read_snapshot(copy.path()));
+    CHECK_FALSE(inspect::read_snapshot(copy.path()));
   }
 }

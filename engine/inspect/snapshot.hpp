@@ -1,7 +1,8 @@
 // Everything that a namespace's files say, read once into plain values. Reading needs no checker,
 // takes no lock and writes nothing; it works on a live namespace, on what a dead checker left, and
 // on copies from another machine. Nothing in the files is trusted: what does not fit together
-// becomes a warning in the snapshot, never a crash. Rendering is apart (render_text, render_json).
+// becomes a warning in the snapshot, never a crash. Whoever shows it renders it: the command-line
+// tool, the demo, the metrics.
 #pragma once
 
 #include <array>
@@ -18,7 +19,7 @@
 #include "shm/state_word.hpp"
 #include "shm/views.hpp"
 
-namespace ballast::tools {
+namespace ballast::inspect {
 
 // Counters by shm::CounterIndex.
 using Counters = std::array<std::uint64_t, shm::kCounterCount>;
@@ -153,4 +154,4 @@ void read_table(const shm::Table& table, Snapshot& snapshot);
 void read_workers(const shm::Table& table, const shm::Workers& workers, const shm::LockFile* lock,
                   Snapshot& snapshot);
 
-}  // namespace ballast::tools
+}  // namespace ballast::inspect
