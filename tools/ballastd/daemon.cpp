@@ -16,6 +16,7 @@
 #include <random>
 
 #include "engine/checker/checker.hpp"
+#include "engine/checker/control/steward.hpp"
 #include "engine/checker/loop/loop.hpp"
 #include "shm/lease.hpp"
 #include "shm/paths.hpp"
@@ -81,15 +82,20 @@ class Daemon {
  public:
   Daemon(const Options& options, Settings settings, checker::Loop& loop, const Signals& signals)
       : options_(options),
-        settings_(std::move(settings)),
-        directory_(directory_of(options_, settings_)),
+        directory_(directory_of(options_, settings)),
         loop_(loop),
         signals_(signals),
         checker_(loop, checker_options()),
+        steward_(
+            loop, [this](const Settings& wanted) { return apply(wanted); },
+            [](const shm::Error& error) {
+              tell(Level::error, "discovered_refused", {{"because", error.to_text()}});
+            }),
         reader_(
             loop, options_.config, [](const std::string& path) { return read_config_file(path); },
             [this](ConfigResult config) { reload(std::move(config)); }) {
     loop_.watch(signals_.descriptor(), [this] { on_signals(); });
+    steward_.begin_with(std::move(settings));
   }
   ~Daemon() { loop_.unwatch(signals_.descriptor()); }
   Daemon(const Daemon&) = delete;
@@ -144,10 +150,24 @@ class Daemon {
   }
 
   bool take(shm::Lease lease) {
-    const auto taken = checker_.take(std::move(lease), settings_);
+    const auto taken = checker_.take(std::move(lease), steward_.roster().compose());
     if (!taken) return fail(taken.error().to_text());
-    in_office_ = true;
+    stage_ = Stage::office;
     return true;
+  }
+
+  // What the steward asks for, also while sources find things before anybody is in charge.
+  shm::Status apply(const Settings& wanted) {
+    switch (stage_) {
+      case Stage::start:
+        break;
+      case Stage::shadow:
+        checker_.start_in_shadow(wanted, directory_);
+        break;
+      case Stage::office:
+        return checker_.reload(wanted);
+    }
+    return shm::Done{};
   }
 
   bool take_now() {
@@ -167,10 +187,12 @@ class Daemon {
   }
 
   bool take_over() {
-    checker_.start_in_shadow(settings_, directory_);
+    const Settings settings = steward_.roster().compose();
+    checker_.start_in_shadow(settings, directory_);
+    stage_ = Stage::shadow;
     tell(Level::info, "handover_checking", {{"instances", std::to_string(checker_.unchecked())}});
     milliseconds longest{0};
-    for (const auto& service : settings_.services) {
+    for (const auto& service : settings.services) {
       longest = std::max(longest, service.check.timeout);
     }
     if (!wait_until([this] { return checker_.unchecked() == 0; }, longest + kShadowAllowance,
@@ -243,32 +265,34 @@ class Daemon {
                     directory_of(options_, wanted) + ": start another ballastd for it");
       return;
     }
-    if (!in_office_) {
+    if (stage_ != Stage::office) {
       reload_failed("not in charge yet: send SIGHUP again after the hand-over");
       return;
     }
-    if (const auto done = checker_.reload(wanted); !done) {
+    if (const auto done = steward_.configure(std::move(wanted)); !done) {
       reload_failed(done.error().to_text());
       return;
     }
-    settings_ = std::move(wanted);
+    const Settings settings = steward_.roster().compose();
     std::size_t instances = 0;
-    for (const auto& service : settings_.services)
+    for (const auto& service : settings.services)
       instances += service.instances.size();
     tell(Level::info, "reloaded",
-         {{"services", std::to_string(settings_.services.size())},
+         {{"services", std::to_string(settings.services.size())},
           {"instances", std::to_string(instances)}});
   }
 
   const Options& options_;
-  Settings settings_;
   std::string directory_;
   checker::Loop& loop_;
   const Signals& signals_;
   bool stopping_ = false;
   bool failed_ = false;
-  bool in_office_ = false;
+  // Before anything is checked; checking and publishing nothing; being the one writer.
+  enum class Stage : std::uint8_t { start, shadow, office };
+  Stage stage_ = Stage::start;
   checker::Checker checker_;
+  checker::Steward steward_;
   ConfigReader reader_;
 };
 
