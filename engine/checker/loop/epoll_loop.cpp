@@ -51,6 +51,7 @@ class EpollLoop final : public Loop {
     stream.handler = request.handler;
     stream.user = request.user;
     stream.payload = request.first;
+    stream.datagram = request.datagram;
     if (const int error = start(stream, id, request.peer); error != 0)
       failed_.push_back({id, error});
     return id;
@@ -61,7 +62,7 @@ class EpollLoop final : public Loop {
     if (stream == nullptr) return;
     stream->payload = std::move(payload);
     stream->sent = 0;
-    write(*stream);
+    write(*stream, id);
   }
 
   void close(StreamId id) override {
@@ -115,6 +116,7 @@ class EpollLoop final : public Loop {
     std::uint32_t generation = 1;
     bool used = false;
     bool connected = false;
+    bool datagram = false;
     StreamHandler* handler = nullptr;
     std::uint64_t user = 0;
     Payload payload;
@@ -149,7 +151,8 @@ class EpollLoop final : public Loop {
     sockaddr_storage address{};
     const socklen_t length = peer.to_sockaddr(address);
     if (length == 0) return EAFNOSUPPORT;
-    stream.fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    const int type = stream.datagram ? SOCK_DGRAM : SOCK_STREAM;
+    stream.fd = socket(address.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (stream.fd < 0) return errno;
     const auto* generic = reinterpret_cast<const sockaddr*>(&address);
     if (connect(stream.fd, generic, length) != 0 && errno != EINPROGRESS) return errno;
@@ -180,16 +183,17 @@ class EpollLoop final : public Loop {
       if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) error = errno;
       if (error != 0) return end(id, error);
       stream->connected = true;
-      write(*stream);
+      write(*stream, id);
       stream->handler->on_connect(id, stream->user);
       stream = streams_.find(id);
       if (stream == nullptr) return;
     }
-    if ((events & EPOLLOUT) != 0) write(*stream);
+    if ((events & EPOLLOUT) != 0) write(*stream, id);
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) read(id);
   }
 
-  void write(Stream& stream) {
+  void write(Stream& stream, StreamId id) {
+    if (stream.datagram) return write_datagram(stream, id);
     while (stream.payload != nullptr && stream.sent < stream.payload->size()) {
       const ssize_t n = ::send(stream.fd, stream.payload->data() + stream.sent,
                                stream.payload->size() - stream.sent, MSG_NOSIGNAL);
@@ -205,12 +209,27 @@ class EpollLoop final : public Loop {
     stream.payload.reset();
   }
 
+  void write_datagram(Stream& stream, StreamId id) {
+    if (stream.payload == nullptr) return;
+    const std::string& bytes = *stream.payload;
+    ssize_t n = 0;
+    do {
+      n = ::send(stream.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;  // the next edge goes on
+    // What send() reports nobody hears again: told in the next turn, since send() calls nobody.
+    if (n < 0) failed_.push_back({id, errno});
+    stream.payload.reset();
+  }
+
   void read(StreamId id) {
     while (Stream* stream = streams_.find(id)) {
-      const ssize_t n = recv(stream->fd, buffer_.data(), buffer_.size(), 0);
+      const std::size_t most = stream->datagram ? kMaxDatagramBytes : buffer_.size();
+      const ssize_t n = recv(stream->fd, buffer_.data(), most, 0);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
-      if (n <= 0) return end(id, n == 0 ? stream->send_error : errno);
+      const bool over = n < 0 || (n == 0 && !stream->datagram);
+      if (over) return end(id, n == 0 ? stream->send_error : errno);
       stream->handler->on_data(id, stream->user, {buffer_.data(), static_cast<std::size_t>(n)});
     }
   }

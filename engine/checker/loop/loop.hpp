@@ -1,7 +1,8 @@
-// The checker's event loop: TCP streams, timers and watched descriptors on one thread. Two backends
-// do the same work, io_uring and epoll, so that everything above is written once. A stream always
-// has a receive pending: data, the end and a reset are reported the moment they come, which is what
-// the sentinel lives on. Owned and driven by one thread; nothing here may be called from another.
+// The checker's event loop: TCP streams, UDP sockets, timers and watched descriptors on one thread.
+// Two backends do the same work, io_uring and epoll, so that everything above is written once. A
+// stream always has a receive pending: data, the end and a reset are reported the moment they come,
+// which is what the sentinel lives on. Owned and driven by one thread; nothing here may be called
+// from another.
 #pragma once
 
 #include <chrono>
@@ -55,12 +56,13 @@ struct OpenRequest {
   bool receive = true;
   StreamHandler* handler = nullptr;  // must outlive the stream
   std::uint64_t user = 0;            // handed back with every event
-  // A connected UDP socket instead of a TCP stream: every payload is a datagram, every on_data is
-  // one. It is told of refusals (ICMP) like a stream, and never of an end.
-  bool datagram = false;
   // The connection will most likely be refused: a backend may put off what follows it until it is
   // there.
   bool doubtful = false;
+  // A connected UDP socket instead of a TCP stream: every payload is a datagram, every on_data is
+  // one, of which kMaxDatagramBytes are seen. It is told of refusals (ICMP) and of failures to send
+  // as a stream's end, and never of an end without an error.
+  bool datagram = false;
 };
 
 enum class Backend : std::uint8_t { automatic = 0, io_uring = 1, epoll = 2 };
@@ -77,6 +79,8 @@ struct LoopOptions {
 };
 
 inline constexpr std::size_t kMaxStreams = 65536;
+// What a longer datagram has beyond that is lost.
+inline constexpr std::size_t kMaxDatagramBytes = 4096;
 inline constexpr std::size_t kReservedDescriptors = 64;
 
 class Loop {

@@ -70,11 +70,13 @@ class UringLoop final : public Loop {
     stream.handler = request.handler;
     stream.user = request.user;
     stream.payload = request.first;
+    stream.datagram = request.datagram;
     std::memcpy(&stream.address, &address, length);
 
     ring_.reserve(kChainLength);
     io_uring_sqe* sqe = ring_.next();
-    io_uring_prep_socket_direct(sqe, address.ss_family, SOCK_STREAM, IPPROTO_TCP, id.index, 0);
+    io_uring_prep_socket_direct(sqe, address.ss_family, request.datagram ? SOCK_DGRAM : SOCK_STREAM,
+                                0, id.index, 0);
     finish(sqe, Op::socket, id, IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS);
 
     stream.receives = request.receive;
@@ -168,6 +170,7 @@ class UringLoop final : public Loop {
     bool put_off = false;  // the first exchange waits for the connection
     bool sending = false;
     bool cancelling = false;
+    bool datagram = false;
     int socket_error = 0;
     int send_error = 0;
     StreamHandler* handler = nullptr;
@@ -353,6 +356,12 @@ class UringLoop final : public Loop {
 
   void on_sent(Stream& stream, StreamId id, int result) {
     stream.sending = false;
+    if (stream.datagram) {
+      stream.payload.reset();
+      // The receiving side hears nothing of it. Cancelled: by the link before, which is told.
+      if (stream.used && result < 0 && result != -ECANCELED) end(stream, id, -result);
+      return;
+    }
     if (stream.used && result > 0) {
       stream.sent += static_cast<std::size_t>(result);
       if (stream.sent < stream.payload->size()) return prepare_send(stream, id, 0);
@@ -360,6 +369,11 @@ class UringLoop final : public Loop {
     // The receiving side reports the end; but an error is told once only, so remember it for then.
     if (result < 0) stream.send_error = -result;
     stream.payload.reset();
+  }
+
+  // Not an end, which datagrams have none of.
+  static bool is_empty_datagram(const Stream& stream, const Completion& completion) {
+    return stream.datagram && completion.result == 0;
   }
 
   void on_received(Stream& stream, StreamId id, const Completion& completion) {
@@ -372,12 +386,16 @@ class UringLoop final : public Loop {
       }
       ring_.give_back_buffer(buffer);
     }
+    if (stream.used && is_empty_datagram(stream, completion)) {
+      stream.handler->on_data(id, stream.user, {});
+    }
     if (!stream.used || stream.generation != id.generation) return;
     if ((completion.flags & IORING_CQE_F_MORE) != 0) return;
     // Ended without the stream having ended: out of buffers, the link before it broke, or the
     // completion queue was full. Whatever is waiting is reported when it is armed again.
     const bool armed_again = completion.result > 0 || completion.result == -ENOBUFS ||
-                             completion.result == -ECANCELED || completion.result == -EINTR;
+                             completion.result == -ECANCELED || completion.result == -EINTR ||
+                             is_empty_datagram(stream, completion);
     if (armed_again) return prepare_receive(stream, id);
     end(stream, id, completion.result == 0 ? stream.send_error : -completion.result);
   }

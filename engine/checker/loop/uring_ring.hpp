@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "engine/checker/loop/loop.hpp"
+
 namespace ballast::checker {
 
 class UringRing {
@@ -18,6 +20,7 @@ class UringRing {
   static constexpr unsigned kCompletions = 32768;
   static constexpr unsigned kBuffers = 2048;  // a power of two
   static constexpr std::size_t kBufferBytes = 4096;
+  static_assert(kBufferBytes == kMaxDatagramBytes);
   static constexpr int kBufferGroup = 1;
 
   UringRing() = default;
