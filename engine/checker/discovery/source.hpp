@@ -6,7 +6,6 @@
 // One thread: everything is called from, and called back on, the loop's.
 #pragma once
 
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -19,8 +18,11 @@ namespace ballast::checker {
 
 // What a source found at one look.
 struct Discovered {
-  std::vector<InstanceSettings> instances;  // meaningless with an error
-  std::string error;  // for people, names the file, line or server; empty: none
+  std::vector<InstanceSettings> instances;  // meaningless with an error; no endpoint twice
+  std::string error;      // for people, names the file, line or server; empty: none
+  std::string why_empty;  // of an empty set that is no error: what the source was told
+
+  friend bool operator==(const Discovered&, const Discovered&) = default;
 };
 
 class Source {
@@ -33,13 +35,32 @@ class Source {
   Source& operator=(const Source&) = delete;
 
   // Looks, now and from now on; called once. Reports every look that differs from the one before,
-  // and every one that failed; never from inside this call.
+  // and every one that failed; never from inside this call. Whoever is called back must not destroy
+  // the source from there.
   virtual void start(OnDiscovered on_discovered) = 0;
-  // Looks again soon, whatever the time.
+  // Looks again soon, whatever the time, and reports what it finds even if that is nothing new.
   virtual void refresh() = 0;
 };
 
-// Never null; a source that cannot work reports so.
-[[nodiscard]] std::unique_ptr<Source> make_source(Loop& loop, const SourceSettings& settings);
+// Whom sources of a process share: an inotify instance, channels to name servers. Must outlive
+// them.
+class SourceContext {
+ public:
+  explicit SourceContext(Loop& loop);
+  ~SourceContext();
+  SourceContext(const SourceContext&) = delete;
+  SourceContext& operator=(const SourceContext&) = delete;
+
+  // Never null; a source that cannot work reports so.
+  [[nodiscard]] std::unique_ptr<Source> make(const SourceSettings& settings);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Puts a set into the one order that does not depend on the source's, and leaves one instance of
+// each endpoint: the first.
+void put_in_order(std::vector<InstanceSettings>& instances);
 
 }  // namespace ballast::checker
