@@ -2,6 +2,7 @@
 #include "engine/checker/discovery/source.hpp"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "engine/checker/discovery/file_source.hpp"
@@ -65,13 +66,19 @@ std::unique_ptr<Source> SourceContext::make(const SourceSettings& settings) {
 }
 
 void put_in_order(std::vector<InstanceSettings>& instances) {
-  const auto key = [](const InstanceSettings& instance) { return instance.endpoint.to_words(); };
-  std::stable_sort(instances.begin(), instances.end(),
-                   [&](const auto& a, const auto& b) { return key(a) < key(b); });
-  const auto twice =
-      std::unique(instances.begin(), instances.end(),
-                  [](const auto& a, const auto& b) { return a.endpoint == b.endpoint; });
-  instances.erase(twice, instances.end());
+  using Key = std::pair<std::array<std::uint64_t, 3>, std::size_t>;
+  std::vector<Key> keys;
+  keys.reserve(instances.size());
+  for (std::size_t i = 0; i < instances.size(); ++i)
+    keys.emplace_back(instances[i].endpoint.to_words(), i);
+  std::sort(keys.begin(), keys.end());
+  std::vector<InstanceSettings> ordered;
+  ordered.reserve(instances.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (i > 0 && keys[i].first == keys[i - 1].first) continue;
+    ordered.push_back(std::move(instances[keys[i].second]));
+  }
+  instances = std::move(ordered);
 }
 
 }  // namespace ballast::checker
