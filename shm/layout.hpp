@@ -28,7 +28,7 @@ inline constexpr std::size_t kPage = 4096;
 inline constexpr std::uint64_t kLocatorMagic = 0x31434f4c4c4c4142;  // "BALLLOC1"
 inline constexpr std::uint64_t kTableMagic = 0x314c42544c4c4142;    // "BALLTBL1"
 inline constexpr std::uint64_t kWorkersMagic = 0x314b52574c4c4142;  // "BALLWRK1"
-inline constexpr std::uint16_t kMajor = 2;
+inline constexpr std::uint16_t kMajor = 3;
 inline constexpr std::uint16_t kMinor = 0;
 inline constexpr std::uint32_t kByteOrder = 0x01020304;
 
@@ -43,6 +43,9 @@ inline constexpr std::size_t kServiceNameBytes = 64;  // with the closing NUL
 inline constexpr std::size_t kMaxGroups = 8;          // of a service: four tiers, near and far
 inline constexpr std::size_t kPolicyWords = 32;
 inline constexpr std::size_t kJournalEntries = 1024;
+inline constexpr std::uint64_t kMaxEvents = 65536;    // that a table keeps
+inline constexpr std::uint64_t kWorkerEvents = 1024;  // that a workers file keeps
+inline constexpr std::size_t kLatencyBuckets = 28;
 
 // The first fields of all three files: who made this, for which build, in which boot.
 struct FilePreamble {
@@ -85,11 +88,14 @@ enum SectionId : std::uint32_t {
   kLoadsSection = 6,
   kLoadDetailsSection = 7,
   kServiceLoadsSection = 8,
+  kEventsSection = 9,
+  kCarriedServicesSection = 10,
   kDirectorySection = 16,
   kSharedServicesSection = 17,
   kRowsSection = 18,
   kBreakersSection = 19,
   kSharedInstancesSection = 20,
+  kWorkerEventsSection = 21,
 };
 
 // The first page of `table.<id>` and of `workers.<id>`.
@@ -110,7 +116,8 @@ struct FileHeader {
   // In a workers file, set by whoever reaps: tokens may be out of step with the rows until the
   // checker has counted them again.
   Word64 tokens_dirty;
-  std::uint64_t reserved_tail[kPage / 8 - 73];
+  Word64 events_next;  // in both files: how many events were ever begun in the file's ring
+  std::uint64_t reserved_tail[kPage / 8 - 74];
 };
 
 // How a generation's lookup array is read.
@@ -243,6 +250,27 @@ struct CounterRecord {
   Word64 values[16];
 };
 
+// What a row counts of one service, and in the table what earlier segments counted of it. The
+// buckets only ever grow.
+struct RowServiceRecord {
+  Word64 latency_buckets[kLatencyBuckets];
+  Word64 latency_sum_us;
+  Word64 seen_epoch;  // the newest generation that the row's handle has read; 0: none
+  std::uint64_t reserved[2];
+};
+
+// One transition in the flight recorder, whole in itself, so that it can still be read when its
+// instance, its service and everybody who ran are gone.
+struct EventRecord {
+  Word64 commit;   // which event this is, and whether it is whole; see shm/events.hpp
+  Word64 time_ns;  // CLOCK_REALTIME
+  Word64 what;     // kind, by whom, from, to
+  Word64 by_id;    // a pid, a row, a source: whatever `by` counts
+  Word64 value;
+  Word64 endpoint[3];
+  Word64 service_name[kServiceNameBytes / 8];
+};
+
 // Who owns a row. Written only by the holder of the lock on the row's byte.
 struct RowRecord {
   Word64 claim;  // an Identity: free or live
@@ -254,6 +282,8 @@ struct RowRecord {
   Word64 reaps;       // how many owners died without leaving
   std::uint64_t reserved[8];
 };
+
+// A row's memory: a JournalRecord, a RowServiceRecord a service, a CounterRecord a slot.
 
 // In front of a row's counters: what its owner touched of late, for the checker's load board.
 struct JournalRecord {
@@ -276,7 +306,8 @@ struct SharedServiceRecord {
   std::uint64_t read_padding[6];
   Word64 tokens;        // requests in flight, when they are limited
   Word64 retry_tokens;  // retries in flight, when they are
-  std::uint64_t token_padding[14];
+  Word64 failures;      // how many failed requests were ever reported
+  std::uint64_t token_padding[13];
 };
 
 // What the workers of the host share of a slot, besides its breaker.
@@ -284,8 +315,9 @@ struct SharedInstanceRecord {
   Word64 window;  // outcomes of late, for the breaker's failure rate
   Word64 permit;  // who holds the half-open permit
   Word64 reported_load;
-  Word64 reports;  // how many loads were reported, about
-  std::uint64_t line_padding[4];
+  Word64 reports;   // how many loads were reported, about
+  Word64 failures;  // how many failed requests were ever reported
+  std::uint64_t line_padding[3];
   Word64 tokens;  // requests in flight, when they are limited
   std::uint64_t padding[7];
 };
@@ -322,6 +354,7 @@ struct SharedInstanceRecord {
   X(FileHeader, superseded_by, 560)          \
   X(FileHeader, load_beat, 568)              \
   X(FileHeader, tokens_dirty, 576)           \
+  X(FileHeader, events_next, 584)            \
   X(GenerationRecord, kind, 0)               \
   X(GenerationRecord, member_offset, 8)      \
   X(GenerationRecord, member_count, 16)      \
@@ -373,6 +406,16 @@ struct SharedInstanceRecord {
   X(ServiceLoadRecord, weight_sum, 16)       \
   X(ServiceLoadRecord, group_parts, 24)      \
   X(CounterRecord, values, 0)                \
+  X(RowServiceRecord, latency_buckets, 0)    \
+  X(RowServiceRecord, latency_sum_us, 224)   \
+  X(RowServiceRecord, seen_epoch, 232)       \
+  X(EventRecord, commit, 0)                  \
+  X(EventRecord, time_ns, 8)                 \
+  X(EventRecord, what, 16)                   \
+  X(EventRecord, by_id, 24)                  \
+  X(EventRecord, value, 32)                  \
+  X(EventRecord, endpoint, 40)               \
+  X(EventRecord, service_name, 64)           \
   X(RowRecord, claim, 0)                     \
   X(RowRecord, pid, 8)                       \
   X(RowRecord, tid, 16)                      \
@@ -389,10 +432,12 @@ struct SharedInstanceRecord {
   X(SharedServiceRecord, sticky_epoch, 200)  \
   X(SharedServiceRecord, tokens, 256)        \
   X(SharedServiceRecord, retry_tokens, 264)  \
+  X(SharedServiceRecord, failures, 272)      \
   X(SharedInstanceRecord, window, 0)         \
   X(SharedInstanceRecord, permit, 8)         \
   X(SharedInstanceRecord, reported_load, 16) \
   X(SharedInstanceRecord, reports, 24)       \
+  X(SharedInstanceRecord, failures, 32)      \
   X(SharedInstanceRecord, tokens, 64)
 
 #define BALLAST_LAYOUT_SIZES(X) \
@@ -410,7 +455,9 @@ struct SharedInstanceRecord {
   X(SharedInstanceRecord, 128)  \
   X(InstanceRecord, 128)        \
   X(CounterRecord, 128)         \
-  X(RowRecord, 128)
+  X(RowRecord, 128)             \
+  X(RowServiceRecord, 256)      \
+  X(EventRecord, 128)
 
 #define BALLAST_ASSERT_OFFSET(type, field, at) \
   static_assert(offsetof(type, field) == (at), #type "." #field " moved: the ABI has changed");

@@ -104,6 +104,7 @@ Row::Row(Row&& other) noexcept
       incarnation_(other.incarnation_),
       record_(std::exchange(other.record_, nullptr)),
       counters_(std::exchange(other.counters_, {})),
+      services_(std::exchange(other.services_, {})),
       journal_(other.journal_),
       header_(other.header_) {}
 
@@ -115,6 +116,7 @@ Row& Row::operator=(Row&& other) noexcept {
     incarnation_ = other.incarnation_;
     record_ = std::exchange(other.record_, nullptr);
     counters_ = std::exchange(other.counters_, {});
+    services_ = std::exchange(other.services_, {});
     journal_ = other.journal_;
     header_ = other.header_;
   }
@@ -142,6 +144,7 @@ void Row::leave() noexcept {
 void Row::forget() noexcept {
   record_ = nullptr;
   counters_ = {};
+  services_ = {};
   lock_.forget();
 }
 

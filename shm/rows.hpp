@@ -32,6 +32,7 @@ class Row {
   [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
   [[nodiscard]] std::uint32_t incarnation() const noexcept { return incarnation_; }
   [[nodiscard]] std::span<CounterRecord> counters() const noexcept { return counters_; }
+  [[nodiscard]] std::span<RowServiceRecord> services() const noexcept { return services_; }
   // Only while the row is owned.
   [[nodiscard]] JournalRecord& journal() const noexcept { return *journal_; }
 
@@ -46,6 +47,7 @@ class Row {
         incarnation_(incarnation),
         record_(record),
         counters_(workers.row(index)),
+        services_(workers.row_services(index)),
         journal_(&workers.journal(index)),
         header_(workers.header) {}
 
@@ -54,6 +56,7 @@ class Row {
   std::uint32_t incarnation_;
   RowRecord* record_;  // null: left, moved from or forgotten
   std::span<CounterRecord> counters_;
+  std::span<RowServiceRecord> services_;
   JournalRecord* journal_;
   FileHeader* header_;
 };

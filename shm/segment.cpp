@@ -85,22 +85,24 @@ Result<Segment> assemble(MappedFile table_file, MappedFile workers_file, std::ui
 Result<CheckerSegment> CheckerSegment::create(const std::string& directory, std::uint64_t id,
                                               const Geometry& geometry, const FileModes& modes) {
   if (geometry.services > kMaxServices || geometry.instances > kMaxInstances ||
-      geometry.rows > kMaxRows) {
+      geometry.rows > kMaxRows || geometry.events > kMaxEvents) {
     return Error{ErrorKind::full, 0, "create a segment in", directory,
                  "at most " + std::to_string(kMaxServices) + " services, " +
-                     std::to_string(kMaxInstances) + " instances and " + std::to_string(kMaxRows) +
-                     " workers are possible"};
+                     std::to_string(kMaxInstances) + " instances, " + std::to_string(kMaxRows) +
+                     " workers and " + std::to_string(kMaxEvents) + " events are possible"};
   }
   SectionPlanner workers_plan;
   workers_plan.add(kDirectorySection, sizeof(RowRecord), geometry.rows);
   workers_plan.add(kSharedServicesSection, sizeof(SharedServiceRecord), geometry.services);
   workers_plan.add(kBreakersSection, sizeof(Word64), geometry.instances);
   workers_plan.add(kSharedInstancesSection, sizeof(SharedInstanceRecord), geometry.instances);
+  workers_plan.add(kWorkerEventsSection, sizeof(EventRecord), kWorkerEvents);
   const std::uint64_t allocated = workers_plan.end();  // rows get their memory when claimed
-  workers_plan.add(
-      kRowsSection,
-      align_up(sizeof(JournalRecord) + geometry.instances * sizeof(CounterRecord), kPage),
-      geometry.rows, kPage);
+  workers_plan.add(kRowsSection,
+                   align_up(sizeof(JournalRecord) + geometry.services * sizeof(RowServiceRecord) +
+                                geometry.instances * sizeof(CounterRecord),
+                            kPage),
+                   geometry.rows, kPage);
   const unsigned workers_mode =
       modes.workers_group.has_value() ? modes.workers | 0060 : modes.workers;
   auto workers_file = create_file(workers_path(directory, id), workers_plan, allocated, id,
@@ -126,6 +128,8 @@ Result<CheckerSegment> CheckerSegment::create(const std::string& directory, std:
   table_plan.add(kLoadsSection, sizeof(Word64), geometry.instances);
   table_plan.add(kLoadDetailsSection, sizeof(LoadRecord), geometry.instances);
   table_plan.add(kServiceLoadsSection, sizeof(ServiceLoadRecord), geometry.services);
+  table_plan.add(kEventsSection, sizeof(EventRecord), geometry.events);
+  table_plan.add(kCarriedServicesSection, sizeof(RowServiceRecord), geometry.services);
   table_plan.add(kArenaSection, 1, geometry.arena_bytes, kPage);
   auto table_file = create_file(table_path(directory, id), table_plan, table_plan.end(), id,
                                 kTableMagic, modes.table);

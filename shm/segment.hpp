@@ -21,6 +21,7 @@ struct Geometry {
   std::uint64_t instances = 0;
   std::uint64_t rows = 0;
   std::uint64_t arena_bytes = 0;
+  std::uint64_t events = 4096;  // that the flight recorder keeps
 };
 
 // Who may open the files, beyond their owner.

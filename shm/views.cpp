@@ -125,7 +125,7 @@ Result<BasicTable<Writable>> BasicTable<Writable>::open(const MappedFile& mapped
   if (const Status ok = check_preamble(file, path, kTableMagic, boot); !ok) return ok.error();
   if (file.size() < sizeof(FileHeader))
     return corrupt(path, kTableMagic, "shorter than its header");
-  const std::array<SectionRule, 8> rules{{
+  const std::array<SectionRule, 10> rules{{
       {kServicesSection, sizeof(ServiceRecord), kCacheLine, kMaxServices},
       {kInstancesSection, sizeof(InstanceRecord), kCacheLine, kMaxInstances},
       {kStatesSection, sizeof(Word64), kCacheLine, kMaxInstances},
@@ -134,6 +134,8 @@ Result<BasicTable<Writable>> BasicTable<Writable>::open(const MappedFile& mapped
       {kLoadsSection, sizeof(Word64), kCacheLine, kMaxInstances},
       {kLoadDetailsSection, sizeof(LoadRecord), kCacheLine, kMaxInstances},
       {kServiceLoadsSection, sizeof(ServiceLoadRecord), kCacheLine, kMaxServices},
+      {kEventsSection, sizeof(EventRecord), kCacheLine, kMaxEvents},
+      {kCarriedServicesSection, sizeof(RowServiceRecord), kCacheLine, kMaxServices},
   }};
   std::array<Section, rules.size()> sections{};
   for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -152,12 +154,15 @@ Result<BasicTable<Writable>> BasicTable<Writable>::open(const MappedFile& mapped
   table.loads = elements<Word64>(file, sections[5]);
   table.load_details = elements<LoadRecord>(file, sections[6]);
   table.service_loads = elements<ServiceLoadRecord>(file, sections[7]);
+  table.events = elements<EventRecord>(file, sections[8]);
+  table.carried_services = elements<RowServiceRecord>(file, sections[9]);
   table.file = file;
   if (table.states.size() != table.instances.size() ||
       table.carried.size() != table.instances.size() ||
       table.loads.size() != table.instances.size() ||
       table.load_details.size() != table.instances.size() ||
-      table.service_loads.size() != table.services.size()) {
+      table.service_loads.size() != table.services.size() ||
+      table.carried_services.size() != table.services.size()) {
     return corrupt(path, kTableMagic, "sections that belong together differ in number");
   }
   return table;
@@ -171,12 +176,13 @@ Result<BasicWorkers<Writable>> BasicWorkers<Writable>::open(const MappedFile& ma
   if (const Status ok = check_preamble(file, path, kWorkersMagic, boot); !ok) return ok.error();
   if (file.size() < sizeof(FileHeader))
     return corrupt(path, kWorkersMagic, "shorter than its header");
-  const std::array<SectionRule, 5> rules{{
+  const std::array<SectionRule, 6> rules{{
       {kDirectorySection, sizeof(RowRecord), kCacheLine, kMaxRows},
       {kSharedServicesSection, sizeof(SharedServiceRecord), kCacheLine, kMaxServices},
       {kRowsSection, 0, kPage, kMaxRows},
       {kBreakersSection, sizeof(Word64), kCacheLine, kMaxInstances},
       {kSharedInstancesSection, sizeof(SharedInstanceRecord), kCacheLine, kMaxInstances},
+      {kWorkerEventsSection, sizeof(EventRecord), kCacheLine, kMaxEvents},
   }};
   std::array<Section, rules.size()> sections{};
   for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -190,10 +196,16 @@ Result<BasicWorkers<Writable>> BasicWorkers<Writable>::open(const MappedFile& ma
   workers.services = elements<SharedServiceRecord>(file, sections[1]);
   workers.rows_offset = sections[2].offset;
   workers.row_stride = sections[2].stride;
+  const std::uint64_t before_counters =
+      sizeof(JournalRecord) + workers.services.size() * sizeof(RowServiceRecord);
+  if (workers.row_stride < before_counters) {
+    return corrupt(path, kWorkersMagic, "rows have no room for the services");
+  }
   workers.instance_count = std::min<std::uint64_t>(
-      (sections[2].stride - sizeof(JournalRecord)) / sizeof(CounterRecord), kMaxInstances);
+      (workers.row_stride - before_counters) / sizeof(CounterRecord), kMaxInstances);
   workers.breakers = elements<Word64>(file, sections[3]);
   workers.instances = elements<SharedInstanceRecord>(file, sections[4]);
+  workers.events = elements<EventRecord>(file, sections[5]);
   workers.file = file;
   if (sections[2].count != sections[0].count ||
       workers.instances.size() != workers.breakers.size()) {

@@ -34,11 +34,13 @@ struct BasicTable {
   Maybe<FileHeader>* header = nullptr;
   std::span<Maybe<ServiceRecord>> services;
   std::span<Maybe<InstanceRecord>> instances;
-  std::span<Maybe<Word64>> states;                    // one a slot
-  std::span<Maybe<CounterRecord>> carried;            // one a slot; see docs/design.md, "Growth"
-  std::span<Maybe<Word64>> loads;                     // one a slot; see engine/load_word.hpp
-  std::span<Maybe<LoadRecord>> load_details;          // one a slot
-  std::span<Maybe<ServiceLoadRecord>> service_loads;  // one a service
+  std::span<Maybe<Word64>> states;                      // one a slot
+  std::span<Maybe<CounterRecord>> carried;              // one a slot; see docs/design.md, "Growth"
+  std::span<Maybe<Word64>> loads;                       // one a slot; see engine/load_word.hpp
+  std::span<Maybe<LoadRecord>> load_details;            // one a slot
+  std::span<Maybe<ServiceLoadRecord>> service_loads;    // one a service
+  std::span<Maybe<EventRecord>> events;                 // a ring; see shm/events.hpp
+  std::span<Maybe<RowServiceRecord>> carried_services;  // one a service
   std::uint64_t arena_offset = 0;
   std::uint64_t arena_bytes = 0;
   std::span<Maybe<std::byte>> file;
@@ -70,6 +72,7 @@ struct BasicWorkers {
   std::span<Maybe<SharedServiceRecord>> services;    // one a service
   std::span<Maybe<Word64>> breakers;                 // one a slot
   std::span<Maybe<SharedInstanceRecord>> instances;  // one a slot
+  std::span<Maybe<EventRecord>> events;              // a ring; see shm/events.hpp
   std::uint64_t rows_offset = 0;
   std::uint64_t row_stride = 0;
   std::uint64_t instance_count = 0;
@@ -81,8 +84,16 @@ struct BasicWorkers {
   // (`ever_claimed`): looking into another one would allocate it.
   [[nodiscard]] std::span<Maybe<CounterRecord>> row(std::uint64_t index) const noexcept {
     return {reinterpret_cast<Maybe<CounterRecord>*>(file.data() + rows_offset + index * row_stride +
-                                                    sizeof(JournalRecord)),
+                                                    sizeof(JournalRecord) +
+                                                    services.size() * sizeof(RowServiceRecord)),
             static_cast<std::size_t>(instance_count)};
+  }
+  // What one row counts by service; as above.
+  [[nodiscard]] std::span<Maybe<RowServiceRecord>> row_services(
+      std::uint64_t index) const noexcept {
+    return {reinterpret_cast<Maybe<RowServiceRecord>*>(file.data() + rows_offset +
+                                                       index * row_stride + sizeof(JournalRecord)),
+            services.size()};
   }
   [[nodiscard]] Maybe<JournalRecord>& journal(std::uint64_t index) const noexcept {
     return *reinterpret_cast<Maybe<JournalRecord>*>(file.data() + rows_offset + index * row_stride);

@@ -28,7 +28,7 @@ using namespace ballast::shm;
 
 namespace {
 
-constexpr std::uint64_t kDiskBytes = 256 * 1024;
+constexpr std::uint64_t kDiskBytes = 512 * 1024;
 std::string disk;  // where the small tmpfs is mounted
 
 std::string write_file(const std::string& path, const std::string& text) {
@@ -89,7 +89,7 @@ bool empty(const std::string& directory) {
 }
 
 constexpr Geometry kTooLarge{4, 16, 8, kDiskBytes};
-constexpr Geometry kFits{1, 64, 8, 4096};
+constexpr Geometry kFits{1, 64, 8, 4096, 16};
 
 }  // namespace
 

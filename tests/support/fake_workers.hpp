@@ -19,7 +19,9 @@ class FakeWorkers {
  public:
   FakeWorkers(std::size_t rows, std::size_t instances, std::size_t services = 1)
       : directory_(rows), services_(services), instances_(instances) {
-    const std::size_t stride = sizeof(shm::JournalRecord) + instances * sizeof(shm::CounterRecord);
+    const std::size_t stride = sizeof(shm::JournalRecord) +
+                               services * sizeof(shm::RowServiceRecord) +
+                               instances * sizeof(shm::CounterRecord);
     bytes_.reset(new (std::align_val_t{shm::kPage}) std::byte[rows * stride]);
     std::memset(bytes_.get(), 0, rows * stride);
     view.header = &header_;

@@ -82,6 +82,7 @@ shm::Geometry plan_geometry(const Settings& settings, const shm::CheckerSegment*
                                          shm::kMaxServices);
   g.instances = std::clamp<std::uint64_t>(2 * instances + kept_instances, 64, shm::kMaxInstances);
   g.rows = std::clamp<std::uint64_t>(settings.max_workers, 1, shm::kMaxRows);
+  g.events = std::clamp<std::uint64_t>(settings.max_events, 1, shm::kMaxEvents);
   // A region is a quarter larger than its buffers need; as much again is to spare.
   g.arena_bytes = arena + arena / 2 + (std::uint64_t{1} << 20);
   return g;
