@@ -61,6 +61,11 @@ MEANINGS = {
                                    "share, mean of 100 joins",
     "breaker.open_all_p99_us": "from the call that reports the last failure to the pick by which the "
                                "last of five processes sees the breaker open",
+    "check.http_keepalive_over_haproxy": "processor time of an HTTP check on a kept connection over that of "
+                                         "HAProxy's HTTP check; 10,000 targets, each checked every second",
+    "check.http_over_haproxy": "processor time of an HTTP check on a new connection over that of HAProxy's",
+    "check.tcp_over_haproxy": "processor time of a TCP check over that of HAProxy's",
+    "check.memory_over_haproxy": "resident memory with 10,000 instances over that of HAProxy",
     "death.thousand_ms": "the same for a process that serves 1000 instances",
     "sim.adaptive_worst_over_best": "simulated: p99 of `adaptive` over that of the best fixed strategy, "
                                     "the worst of all scenarios",

@@ -123,6 +123,10 @@ void Child::kill() noexcept {
   pid_ = -1;
 }
 
+void Child::signal(int number) const noexcept {
+  if (pid_ > 0) ::kill(pid_, number);
+}
+
 void Child::join() {
   if (pid_ < 0) return;
   int status = 0;

@@ -71,6 +71,7 @@ class Child {
   ~Child();
 
   void kill() noexcept;  // SIGKILL, and waits until it is gone
+  void signal(int number) const noexcept;
   // Waits for it to end by itself; throws if it failed.
   void join();
 

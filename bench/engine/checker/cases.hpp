@@ -1,0 +1,24 @@
+// What the suite `checker` is made of, one function a file: each adds its cases to the suite.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "bench/support/suite.hpp"
+
+namespace ballast::bench {
+
+// How much is measured. BALLAST_BENCH_QUICK=1 tries everything with a tenth of the targets, in
+// seconds; its figures are not those that count. BALLAST_BENCH_ROUNDS says how many rounds.
+struct Scale {
+  std::size_t instances = 10'000;
+  std::size_t rounds = 5;
+  std::uint64_t window_ns = 5'000'000'000;
+  std::uint64_t false_downs_ns = 600'000'000'000;
+};
+[[nodiscard]] Scale scale();
+
+void add_cost_cases(Suite& suite);  // processor and memory, against HAProxy
+
+}  // namespace ballast::bench

@@ -1,0 +1,111 @@
+// Their configurations.
+#include "bench/engine/checker/contenders.hpp"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <stdexcept>
+
+#include "bench/engine/checker/targets.hpp"
+
+namespace ballast::bench {
+
+namespace {
+
+constexpr const char* kHaproxy = "/usr/sbin/haproxy";
+
+void write_file(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::trunc);
+  file << text;
+  if (!file.flush()) throw std::runtime_error("cannot write " + path);
+}
+
+const char* ballastd_path() {
+  const char* path = std::getenv("BALLAST_BALLASTD");
+  if (path == nullptr || ::access(path, X_OK) != 0) {
+    throw std::runtime_error(
+        "BALLAST_BALLASTD does not name the program ballastd; 'tools/dev bench checker' sets it");
+  }
+  return path;
+}
+
+std::string haproxy_configuration(const ContenderOptions& options, const std::string& directory) {
+  std::string text =
+      "global\n  nbthread 1\n  maxconn 1000\n  spread-checks 5\n"
+      "defaults\n  mode http\n  timeout connect 1s\n  timeout client 5s\n  timeout server 5s\n"
+      // Without a listener HAProxy does not start.
+      "frontend f\n  bind unix@" +
+      directory + "/haproxy.sock\n  default_backend b\nbackend b\n";
+  if (options.checks != Checks::tcp) {
+    text += "  option httpchk GET /\n  http-check expect status 200-399\n";
+  }
+  text += "  timeout check 1s\n  default-server check fall 3 rise 2 inter " +
+          std::to_string(options.interval_ms) + "ms\n";
+  std::size_t number = 0;
+  for (const shm::Endpoint& endpoint : target_endpoints(options.instances, options.port))
+    text += "  server s" + std::to_string(number++) + " " + endpoint.to_text() + "\n";
+  return text;
+}
+
+std::string ballast_configuration(const ContenderOptions& options, const std::string& segments) {
+  std::string text =
+      "[ballast]\ndirectory = \"" + segments + "\"\nmax_workers = 16\n\n[service.bench]\n";
+  text += "instances = [\n";
+  for (const shm::Endpoint& endpoint : target_endpoints(options.instances, options.port))
+    text += "  \"" + endpoint.to_text() + "\",\n";
+  text +=
+      "]\n\n[service.bench.check]\ninterval = \"" + std::to_string(options.interval_ms) + "ms\"\n";
+  switch (options.checks) {
+    case Checks::http_keepalive:
+      text += "kind = \"http\"\n";
+      break;
+    case Checks::http:
+      text += "kind = \"http\"\nkeep_alive = false\n";
+      break;
+    case Checks::tcp:
+      text += "kind = \"tcp\"\n";
+      break;
+  }
+  return text + options.extra;
+}
+
+}  // namespace
+
+HaproxyChecker::HaproxyChecker(const ContenderOptions& options) {
+  if (::access(kHaproxy, X_OK) != 0) {
+    throw std::runtime_error(std::string(kHaproxy) +
+                             " is not there: install Debian's package haproxy");
+  }
+  const std::string file = directory() + "/haproxy.cfg";
+  write_file(file, haproxy_configuration(options, directory()));
+  program_ = std::make_unique<Program>(ProgramOptions{
+      {kHaproxy, "-db", "-f", file}, directory() + "/haproxy.log", kCheckerRank, true});
+}
+
+BallastChecker::BallastChecker(const ContenderOptions& options) {
+  write_file(configuration(), ballast_configuration(options, segments()));
+  start();
+}
+
+void BallastChecker::start() {
+  program_.reset();
+  program_ = std::make_unique<Program>(
+      ProgramOptions{{ballastd_path(), "--config", configuration()},
+                     directory() + "/ballastd." + std::to_string(starts_++) + ".log",
+                     kCheckerRank,
+                     true});
+}
+
+std::string haproxy_version() {
+  std::FILE* pipe = ::popen("/usr/sbin/haproxy -v 2>/dev/null", "r");
+  if (pipe == nullptr) return "HAProxy";
+  char line[200] = {};
+  const bool read = std::fgets(line, sizeof line, pipe) != nullptr;
+  ::pclose(pipe);
+  std::string text = read ? line : "HAProxy";
+  return text.substr(0, text.find(" - "));
+}
+
+}  // namespace ballast::bench

@@ -1,0 +1,68 @@
+// The two programs that the suite `checker` compares, each with the same targets and the same
+// rhythm: HAProxy as Debian has it, and ballastd as it was built here. Both run on the second
+// processor.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "bench/support/program.hpp"
+#include "tests/support/temp_dir.hpp"
+
+namespace ballast::bench {
+
+inline constexpr unsigned kTargetsRank = 0;
+inline constexpr unsigned kCheckerRank = 1;
+
+enum class Checks : std::uint8_t {
+  http_keepalive,  // HAProxy has none of these: it connects for every check
+  http,
+  tcp,
+};
+
+struct ContenderOptions {
+  Checks checks = Checks::http_keepalive;
+  std::size_t instances = 10'000;
+  std::uint16_t port = 0;  // of the targets
+  std::uint32_t interval_ms = 1000;
+  std::string extra{};  // lines for the end of ballastd's section `check`
+};
+
+// One that runs, with the files that it needs.
+class Contender {
+ public:
+  [[nodiscard]] Program& program() noexcept { return *program_; }
+  [[nodiscard]] const std::string& directory() const noexcept { return directory_.path(); }
+
+ protected:
+  Contender() = default;
+  tests::TempDir directory_;
+  std::unique_ptr<Program> program_;
+};
+
+class HaproxyChecker : public Contender {
+ public:
+  // Throws, saying what to install, if there is no HAProxy.
+  explicit HaproxyChecker(const ContenderOptions& options);
+};
+
+class BallastChecker : public Contender {
+ public:
+  explicit BallastChecker(const ContenderOptions& options);
+
+  // Started again with the same files, after it was killed.
+  void start();
+  // Where the segments are.
+  [[nodiscard]] std::string segments() const { return directory() + "/ballast"; }
+  [[nodiscard]] std::string configuration() const { return directory() + "/ballast.toml"; }
+
+ private:
+  unsigned starts_ = 0;
+};
+
+// The version line of the HAProxy that is used.
+[[nodiscard]] std::string haproxy_version();
+
+}  // namespace ballast::bench
