@@ -13,7 +13,7 @@
 #include "engine/inspect/snapshot.hpp"
 #include "shm/paths.hpp"
 #include "tools/ballast/render.hpp"
-#include "tools/common/spelling.hpp"
+#include "engine/text/spelling.hpp"
 
 namespace ballast::tools {
 namespace {
@@ -35,7 +35,7 @@ void add_verb(CLI::App& app, const char* name, const char* about, Request& reque
 }
 
 std::string suggestion(std::string_view word, std::span<const std::string_view> known) {
-  const std::string_view nearest = nearest_word(word, known);
+  const std::string_view nearest = engine::nearest_word(word, known);
   return nearest.empty() ? "see ballast --help" : "did you mean " + std::string(nearest) + "?";
 }
 

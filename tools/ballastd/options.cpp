@@ -4,7 +4,7 @@
 #include <array>
 #include <string_view>
 
-#include "tools/common/spelling.hpp"
+#include "engine/text/spelling.hpp"
 
 namespace ballast::tools {
 namespace {
@@ -58,7 +58,7 @@ ParsedOptions parse_options(std::span<const char* const> arguments) {
       options.mode = Options::Mode::version;
       return {options, {}};
     } else {
-      const auto nearest = nearest_word(name, kOptions);
+      const auto nearest = engine::nearest_word(name, kOptions);
       return wrong(
           "unknown argument \"" + std::string(name.substr(0, 80)) + "\": " +
           (nearest.empty() ? "see ballastd --help" : "did you mean " + std::string(nearest) + "?"));

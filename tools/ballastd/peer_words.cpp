@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 
-#include "tools/common/spelling.hpp"
+#include "engine/text/spelling.hpp"
 
 namespace ballast::tools {
 
@@ -65,11 +65,11 @@ constexpr std::array kPeerWords{
 std::string_view meant_word(std::string_view word, std::span<const std::string_view> known) {
   // Theirs first: "max_ejection_time" is no slip of a key that happens to look like it.
   for (const PeerWord& peer : kPeerWords) {
-    if (word.size() != peer.theirs.size() || edit_distance(word, peer.theirs) != 0)
+    if (word.size() != peer.theirs.size() || engine::edit_distance(word, peer.theirs) != 0)
       continue;  // but for case
     if (std::find(known.begin(), known.end(), peer.ours) != known.end()) return peer.ours;
   }
-  return nearest_word(word, known);
+  return engine::nearest_word(word, known);
 }
 
 }  // namespace ballast::tools

@@ -1,11 +1,11 @@
 // Edit distance over three rolling rows; see spelling.hpp.
-#include "tools/common/spelling.hpp"
+#include "engine/text/spelling.hpp"
 
 #include <algorithm>
 #include <limits>
 #include <vector>
 
-namespace ballast::tools {
+namespace ballast::engine {
 namespace {
 
 // Longer "words" cannot be a slip of a known one, and their cost would be theirs to choose.
@@ -59,4 +59,4 @@ std::string_view nearest_word(std::string_view word, std::span<const std::string
   return best;
 }
 
-}  // namespace ballast::tools
+}  // namespace ballast::engine

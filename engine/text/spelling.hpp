@@ -1,12 +1,12 @@
-// Finds the word that someone probably meant: for misspelt keys in the configuration and misspelt
-// verbs on the command line.
+// Finds the word that someone probably meant: for misspelt keys in the configuration, verbs on the
+// command line and requests to the control socket. Pure.
 #pragma once
 
 #include <cstddef>
 #include <span>
 #include <string_view>
 
-namespace ballast::tools {
+namespace ballast::engine {
 
 // Damerau-Levenshtein distance (optimal string alignment: insertions, deletions, substitutions and
 // swaps of neighbours, each costing one), ignoring the case of ASCII letters. Time and memory are
@@ -18,4 +18,4 @@ namespace ballast::tools {
 [[nodiscard]] std::string_view nearest_word(std::string_view word,
                                             std::span<const std::string_view> words);
 
-}  // namespace ballast::tools
+}  // namespace ballast::engine

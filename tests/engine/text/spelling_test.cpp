@@ -1,13 +1,13 @@
 // The nearest word is found for slips of the hand and not for coincidences.
-#include "tools/common/spelling.hpp"
+#include "engine/text/spelling.hpp"
 
 #include <doctest/doctest.h>
 
 #include <array>
 #include <string>
 
-using ballast::tools::edit_distance;
-using ballast::tools::nearest_word;
+using ballast::engine::edit_distance;
+using ballast::engine::nearest_word;
 
 TEST_CASE("each kind of slip costs one") {
   CHECK(edit_distance("", "") == 0);
