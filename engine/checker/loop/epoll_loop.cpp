@@ -59,7 +59,8 @@ class EpollLoop final : public Loop {
 
   void send(StreamId id, Payload payload) override {
     Stream* stream = streams_.find(id);
-    if (stream == nullptr) return;
+    if (stream == nullptr || payload == nullptr) return;
+    if (stream->payload != nullptr) return stream->waiting.push_back(std::move(payload));
     stream->payload = std::move(payload);
     stream->sent = 0;
     write(*stream, id);
@@ -121,6 +122,7 @@ class EpollLoop final : public Loop {
     std::uint64_t user = 0;
     Payload payload;
     std::size_t sent = 0;
+    std::vector<Payload> waiting;  // to be sent after it
     int send_error = 0;
   };
   struct Failure {
@@ -193,8 +195,12 @@ class EpollLoop final : public Loop {
   }
 
   void write(Stream& stream, StreamId id) {
-    if (stream.datagram) return write_datagram(stream, id);
-    while (stream.payload != nullptr && stream.sent < stream.payload->size()) {
+    if (stream.datagram) return write_datagrams(stream, id);
+    while (stream.payload != nullptr) {
+      if (stream.sent == stream.payload->size()) {
+        next_payload(stream);
+        continue;
+      }
       const ssize_t n = ::send(stream.fd, stream.payload->data() + stream.sent,
                                stream.payload->size() - stream.sent, MSG_NOSIGNAL);
       if (n < 0 && errno == EINTR) continue;
@@ -206,20 +212,27 @@ class EpollLoop final : public Loop {
       }
       stream.sent += static_cast<std::size_t>(n);
     }
-    stream.payload.reset();
   }
 
-  void write_datagram(Stream& stream, StreamId id) {
-    if (stream.payload == nullptr) return;
-    const std::string& bytes = *stream.payload;
-    ssize_t n = 0;
-    do {
-      n = ::send(stream.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;  // the next edge goes on
-    // What send() reports nobody hears again: told in the next turn, since send() calls nobody.
-    if (n < 0) failed_.push_back({id, errno});
+  static void next_payload(Stream& stream) {
+    stream.sent = 0;
     stream.payload.reset();
+    if (stream.waiting.empty()) return;
+    stream.payload = std::move(stream.waiting.front());
+    stream.waiting.erase(stream.waiting.begin());
+  }
+
+  void write_datagrams(Stream& stream, StreamId id) {
+    for (; stream.payload != nullptr; next_payload(stream)) {
+      const std::string& bytes = *stream.payload;
+      ssize_t n = 0;
+      do {
+        n = ::send(stream.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      } while (n < 0 && errno == EINTR);
+      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;  // the next edge goes on
+      // What send() reports nobody hears again: told in the next turn, since send() calls nobody.
+      if (n < 0) failed_.push_back({id, errno});
+    }
   }
 
   void read(StreamId id) {

@@ -48,6 +48,8 @@ class StreamHandler {
   ~StreamHandler() = default;
 };
 
+class TlsPeer;
+
 struct OpenRequest {
   shm::Endpoint peer;
   Payload first;  // sent once connected; null: nothing
@@ -63,6 +65,24 @@ struct OpenRequest {
   // one, of which kMaxDatagramBytes are seen. It is told of refusals (ICMP) and of failures to send
   // as a stream's end, and never of an end without an error.
   bool datagram = false;
+  // How to encrypt, for those streams that do (probing/tls_streams.hpp); must outlive the stream.
+  TlsPeer* tls = nullptr;
+};
+
+// Where streams come from: the loop itself, or what encrypts over it.
+class Streams {
+ public:
+  // Opens a connection. How it went comes as events.
+  [[nodiscard]] virtual StreamId open(const OpenRequest& request) = 0;
+  // Sends on a connected stream. While an earlier payload is still on its way this one waits for
+  // its turn; bounding how much waits is the caller's business. A failure shows as the stream's
+  // end.
+  virtual void send(StreamId stream, Payload payload) = 0;
+  // Ends a stream, whatever it is doing. No event follows.
+  virtual void close(StreamId stream) = 0;
+
+ protected:
+  ~Streams() = default;
 };
 
 enum class Backend : std::uint8_t { automatic = 0, io_uring = 1, epoll = 2 };
@@ -83,7 +103,7 @@ inline constexpr std::size_t kMaxStreams = 65536;
 inline constexpr std::size_t kMaxDatagramBytes = 4096;
 inline constexpr std::size_t kReservedDescriptors = 64;
 
-class Loop {
+class Loop : public Streams {
  public:
   using TimePoint = Timers::TimePoint;
   using Duration = std::chrono::steady_clock::duration;
@@ -93,14 +113,6 @@ class Loop {
   Loop& operator=(const Loop&) = delete;
 
   [[nodiscard]] virtual Backend backend() const noexcept = 0;
-
-  // Opens a TCP connection. How it went comes as events.
-  [[nodiscard]] virtual StreamId open(const OpenRequest& request) = 0;
-  // Sends on a connected stream whose earlier payload has been answered. A failure shows as the
-  // stream's end.
-  virtual void send(StreamId stream, Payload payload) = 0;
-  // Ends a stream, whatever it is doing. No event follows.
-  virtual void close(StreamId stream) = 0;
 
   // Calls `ready` whenever `fd` is readable, until unwatch(). The caller keeps the descriptor open.
   virtual void watch(int fd, std::function<void()> ready) = 0;

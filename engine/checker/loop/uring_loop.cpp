@@ -94,7 +94,8 @@ class UringLoop final : public Loop {
 
   void send(StreamId id, Payload payload) override {
     Stream* stream = streams_.find(id);
-    if (stream == nullptr || stream->sending) return;
+    if (stream == nullptr || payload == nullptr) return;
+    if (stream->sending) return stream->waiting.push_back(std::move(payload));
     stream->payload = std::move(payload);
     stream->sent = 0;
     prepare_send(*stream, id, 0);
@@ -177,6 +178,7 @@ class UringLoop final : public Loop {
     std::uint64_t user = 0;
     Payload payload;
     std::size_t sent = 0;
+    std::vector<Payload> waiting;  // to be sent after it
     Address address{};
   };
   struct Refused {
@@ -359,16 +361,22 @@ class UringLoop final : public Loop {
     if (stream.datagram) {
       stream.payload.reset();
       // The receiving side hears nothing of it. Cancelled: by the link before, which is told.
-      if (stream.used && result < 0 && result != -ECANCELED) end(stream, id, -result);
-      return;
+      if (stream.used && result < 0 && result != -ECANCELED) return end(stream, id, -result);
+    } else {
+      if (stream.used && result > 0) {
+        stream.sent += static_cast<std::size_t>(result);
+        if (stream.sent < stream.payload->size()) return prepare_send(stream, id, 0);
+      }
+      // The receiving side reports the end; but an error is told once only, so remember it for
+      // then.
+      if (result < 0) stream.send_error = -result;
+      stream.payload.reset();
     }
-    if (stream.used && result > 0) {
-      stream.sent += static_cast<std::size_t>(result);
-      if (stream.sent < stream.payload->size()) return prepare_send(stream, id, 0);
-    }
-    // The receiving side reports the end; but an error is told once only, so remember it for then.
-    if (result < 0) stream.send_error = -result;
-    stream.payload.reset();
+    if (!stream.used || result < 0 || stream.waiting.empty()) return;
+    stream.payload = std::move(stream.waiting.front());
+    stream.waiting.erase(stream.waiting.begin());
+    stream.sent = 0;
+    prepare_send(stream, id, 0);
   }
 
   // Not an end, which datagrams have none of.

@@ -215,6 +215,22 @@ TEST_CASE("a large payload goes out whole, a flood comes in until it is closed")
   });
 }
 
+TEST_CASE("payloads that are sent at once go out one after the other") {
+  on_each_backend([](Backend backend) {
+    const auto good = fresh();
+    TinyServer server(Behaviour::good, {good});
+    Fixture f(backend);
+    // Larger than any socket buffer, so that the others find it on its way.
+    f.recorder.then = [&](const Event& event) {
+      if (event.kind != Event::connect) return;
+      for (const char* part : {"\r", "\n\r", "\n"})
+        f.loop->send(event.stream, std::make_shared<const std::string>(part));
+    };
+    f.open(good, std::string(8'000'000, 'x'));
+    f.until([&] { return f.recorder.received == kAnswer; });
+  });
+}
+
 TEST_CASE("a reset is told as such") {
   on_each_backend([](Backend backend) {
     const auto endpoint = fresh();
