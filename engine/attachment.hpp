@@ -62,6 +62,13 @@ class Attachment {
   [[nodiscard]] bool frozen() const noexcept { return frozen_; }
   [[nodiscard]] bool forked() const noexcept { return forked_; }
 
+  // The owner's picks of the service go by generation `epoch` or a later one from now on.
+  void note_seen(std::uint32_t service, std::uint64_t epoch) noexcept {
+    if (!row_ || service >= row_->services().size()) return;
+    // [mm:seen-epoch] release: whoever sees the epoch sees all that was counted by earlier ones.
+    row_->services()[service].seen_epoch.store(epoch, std::memory_order_release);
+  }
+
   // Moves to the segment that replaced this one. False, and frozen: it cannot be opened yet, go on
   // with this one.
   bool move_on();

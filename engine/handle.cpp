@@ -113,6 +113,7 @@ ballast_status_t Handle::refresh(Service& service) {
       return BALLAST_CORRUPT;
     }
     if (attachment_.in_order()) service.view.arm();
+    attachment_.note_seen(service.index, shm::epoch_of(entered));
     return BALLAST_OK;
   }
   service.view.poison();

@@ -93,6 +93,9 @@ Result<Row> Row::claim(const WorkersWriter& workers, const std::string& path) {
     record.reaps.store(record.reaps.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     drop_tokens(workers.header->tokens_dirty, journal.pending, counters, held_tokens);
   }
+  // [mm:seen-epoch] of a former owner: before the row is live again, under its lock.
+  for (RowServiceRecord& service : workers.row_services(i))
+    service.seen_epoch.store(0, std::memory_order_relaxed);
   const std::uint32_t incarnation = take(record.claim, counters);
   describe_owner(record);
   return Row(std::move(*lock), static_cast<std::uint32_t>(i), incarnation, workers, &record);

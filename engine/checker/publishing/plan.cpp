@@ -90,7 +90,10 @@ Inventory take_inventory(const shm::TableWriter& table) {
 
 using Groups = std::map<Group, std::vector<engine::Member>>;
 
-std::uint64_t hash_of(const ServiceSettings& service, const Groups& groups) {
+// Administration does not change what is built, but is published with a generation of its own, so
+// that it has an epoch which workers can be seen to have reached.
+std::uint64_t hash_of(const ServiceSettings& service, const ServicePlan& plan,
+                      const Groups& groups) {
   std::string text(engine::to_text(service.policy.strategy));
 #define BALLAST_ADD_FIELD(name, initial, low, high) \
   text += ' ' + std::to_string(service.policy.name);
@@ -101,6 +104,11 @@ std::uint64_t hash_of(const ServiceSettings& service, const Groups& groups) {
     for (const engine::Member& m : members) {
       text += '\n' + m.text + ' ' + std::to_string(m.weight) + ' ' + std::to_string(m.slot);
     }
+  }
+  for (std::size_t i = 0; i < service.instances.size(); ++i) {
+    const shm::Admin admin = service.instances[i].admin;
+    if (admin == shm::Admin::ready) continue;
+    text += '\n' + std::to_string(plan.instances[i].slot) + ' ' + shm::to_text(admin);
   }
   const std::uint64_t hash = engine::key_hash(text);
   return hash != 0 ? hash : 1;  // 0 is what a record that was never published says
@@ -166,7 +174,7 @@ shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& setti
           {i.slot, instance.text, instance.weight});
     }
     const shm::ServiceRecord& record = table.services[p.record];
-    p.settings_hash = hash_of(service, groups);
+    p.settings_hash = hash_of(service, p, groups);
     p.publish = p.is_new || record.settings_hash.load(kRelaxed) != p.settings_hash;
     if (p.publish) {
       for (auto& [group, members] : groups) {
