@@ -41,12 +41,17 @@ class StreamHandler {
   // `bytes` are valid during the call only.
   virtual void on_data(StreamId stream, std::uint64_t user, std::string_view bytes) = 0;
   // Once at most, and the last event: the stream is gone. `error` is 0 when the peer has closed,
-  // else an errno, from making the socket (EMFILE, ...), connecting, or receiving.
+  // else an errno, from making the socket (EMFILE, ...), connecting, or receiving; or one of the
+  // numbers below, from streams that do more than carry bytes.
   virtual void on_end(StreamId stream, std::uint64_t user, int error) = 0;
 
  protected:
   ~StreamHandler() = default;
 };
+
+// What no errno stands for: the handshake failed; the peer's certificate was not to be trusted.
+inline constexpr int kTlsFailed = 10'001;
+inline constexpr int kBadCertificate = 10'002;
 
 class TlsPeer;
 
@@ -80,6 +85,9 @@ class Streams {
   virtual void send(StreamId stream, Payload payload) = 0;
   // Ends a stream, whatever it is doing. No event follows.
   virtual void close(StreamId stream) = 0;
+
+  // What there is to say about a stream's end beyond its number; asked during on_end() only.
+  [[nodiscard]] virtual std::string_view end_note() const { return {}; }
 
  protected:
   ~Streams() = default;

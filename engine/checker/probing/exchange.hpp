@@ -28,8 +28,9 @@ class Exchange {
 
   // What came while no check was under way, on a connection that is kept.
   struct Unasked {
-    Payload reply;      // protocol housekeeping (a ping's answer); null: nothing
-    bool lost = false;  // the connection is of no more use, as if the peer had closed it
+    Payload reply;        // protocol housekeeping (a ping's answer); null: nothing
+    bool lost = false;    // the connection is of no more use, as if the peer had closed it
+    bool enough = false;  // to be closed too, but by our own choice: no sign of anything
     // The server says by itself that something has changed: check again at once.
     bool changed = false;
   };
@@ -42,8 +43,7 @@ class Exchange {
   // A check begins, on a new connection or on the one that was kept. Returns what to say first;
   // null: the peer speaks first.
   [[nodiscard]] virtual Payload begin(bool new_connection) = 0;
-  // Nothing was done if the connection is enough of an answer (a bare TCP check): then the check
-  // ends with it. Asked once the connection stands.
+  // True where the connection is all of the answer (a bare TCP check): the check ends with it.
   [[nodiscard]] virtual bool connecting_is_all() const noexcept { return false; }
   // Whether any byte of an answer has come since `begin`. If not, and a kept connection ends, the
   // peer has never seen the question.
@@ -53,6 +53,9 @@ class Exchange {
   // The peer has closed in order during the check. Always done, never kept.
   [[nodiscard]] virtual Step on_close() = 0;
   [[nodiscard]] virtual Unasked on_unasked(std::string_view bytes) = 0;
+  // The time for the check is over, on a connection that stands. For those who can tell more than
+  // that nothing came in time (none: timeout).
+  [[nodiscard]] virtual CheckResult on_timeout() { return {}; }
 };
 
 }  // namespace ballast::checker

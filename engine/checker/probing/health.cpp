@@ -50,7 +50,9 @@ HealthMachine::Step HealthMachine::on_result(const CheckSettings& settings, Reas
     // lost connection alone proves nothing (servers close idle connections, and reload), nor does a
     // slow or wrong answer after it (somebody does answer): those count one by one.
     const bool gone = sign != Sign::none && reason == Reason::connect_refused;
-    if (streak_ >= needed || gone) {
+    // So does a server that says of itself, unasked and asked, that it does not serve.
+    const bool unfit = sign == Sign::change_told && reason == Reason::not_serving;
+    if (streak_ >= needed || gone || unfit) {
       health_ = passed ? Health::up : Health::down;
       step.healthy = passed;
       streak_ = 0;
@@ -76,6 +78,12 @@ HealthMachine::Step HealthMachine::on_result(const CheckSettings& settings, Reas
 bool HealthMachine::on_connection_lost(const CheckSettings& settings, TimePoint now) noexcept {
   if (!take_allowance(settings, now)) return false;
   sign_ = Sign::idle_connection_lost;
+  return true;
+}
+
+bool HealthMachine::on_change_told(const CheckSettings& settings, TimePoint now) noexcept {
+  if (!take_allowance(settings, now)) return false;
+  sign_ = Sign::change_told;
   return true;
 }
 

@@ -45,6 +45,10 @@ class HealthMachine {
   // again at once. False: leave the schedule as it is (the allowance above is used up).
   [[nodiscard]] bool on_connection_lost(const CheckSettings& settings, TimePoint now) noexcept;
 
+  // The server said by itself that something has changed. True: check again at once, and if that
+  // check finds it not serving, it is down at once. False: as above.
+  [[nodiscard]] bool on_change_told(const CheckSettings& settings, TimePoint now) noexcept;
+
   // The check could not be made for a local reason (no descriptor, no port): it says nothing about
   // the instance. Returns the delay until the next try.
   [[nodiscard]] Microseconds on_no_result(const CheckSettings& settings, Random& random) const;
@@ -53,8 +57,8 @@ class HealthMachine {
   [[nodiscard]] Health health() const noexcept { return health_; }
 
  private:
-  // The last sign that the process behind the instance may be gone, not yet answered by a check.
-  enum class Sign : std::uint8_t { none, idle_connection_lost, lost_in_check };
+  // The last sign that the instance may be gone or unfit, not yet answered by a check.
+  enum class Sign : std::uint8_t { none, idle_connection_lost, lost_in_check, change_told };
 
   bool take_allowance(const CheckSettings& settings, TimePoint now) noexcept;
   [[nodiscard]] Microseconds next_delay(const CheckSettings& settings, Random& random);

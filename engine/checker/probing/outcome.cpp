@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "engine/checker/loop/loop.hpp"
+
 namespace ballast::checker {
 
 bool is_local(int error) noexcept {
@@ -33,14 +35,37 @@ Reason connect_failure(int error) noexcept {
       return Reason::reset;
     case 0:
       return Reason::closed;
+    case kTlsFailed:
+      return Reason::tls_failed;
+    case kBadCertificate:
+      return Reason::bad_certificate;
     default:
       return Reason::unreachable;
   }
 }
 
 Reason response_failure(int error) noexcept {
-  if (error == 0) return Reason::closed;
-  return error == ETIMEDOUT ? Reason::timeout : Reason::reset;
+  switch (error) {
+    case 0:
+      return Reason::closed;
+    case ETIMEDOUT:
+      return Reason::timeout;
+    case kTlsFailed:
+      return Reason::tls_failed;
+    case kBadCertificate:
+      return Reason::bad_certificate;
+    default:
+      return Reason::reset;
+  }
+}
+
+std::string printable(std::string_view bytes) {
+  std::string text(bytes.substr(0, kMaxNoteBytes));
+  const auto is_blank = [](char c) { return c == ' ' || c == '\r' || c == '\n' || c == '\t'; };
+  while (!text.empty() && is_blank(text.back()))
+    text.pop_back();
+  std::replace_if(text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '.');
+  return text;
 }
 
 CheckResult judge_response(const CheckSettings& check, const HttpResponse& response) {

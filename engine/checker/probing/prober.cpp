@@ -1,19 +1,22 @@
 // A target is one instance under check. It has one timer, which is the time of the next check while
 // it rests and the deadline while a check runs, and at most two streams: the one that a check uses,
-// and, for TCP, the older one that is kept as a sentinel.
+// and, where connections are watched without being used again, the older one that is kept as a
+// sentinel. What is said on them is the exchange's business; what they travel over the recipe's.
 #include "engine/checker/probing/prober.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include "engine/checker/probing/http_response.hpp"
+#include "engine/checker/probing/exchanges.hpp"
 #include "engine/checker/probing/outcome.hpp"
+#include "engine/checker/probing/recipe.hpp"
 
 namespace ballast::checker {
 
@@ -30,10 +33,10 @@ constexpr std::size_t kept_limit(std::size_t max_streams) {
 constexpr Microseconds kSecondAttempt{100'000};
 // When all streams are in use, look again after this long.
 constexpr Microseconds kPostpone{5000};
-// What a TCP server may say unasked on a kept connection (banners) before we hang up.
-constexpr std::size_t kMaxUnaskedBytes = 4096;
 // A deadline that is noticed this late says more about this process than about the server.
 constexpr auto kStalled = std::chrono::milliseconds(200);
+// How long after the last instance what was made of its settings may stay.
+constexpr auto kRecipeSweep = std::chrono::seconds(10);
 // How often the log may complain that checks cannot be made.
 constexpr auto kComplaintEvery = std::chrono::seconds(10);
 
@@ -51,6 +54,7 @@ class Prober::Impl final : public StreamHandler {
   ~Impl() {
     for (const auto& entry : index_of_)
       retire(entry.second);
+    if (recipe_sweep_) loop_.timers().destroy(*recipe_sweep_);
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -81,9 +85,9 @@ class Prober::Impl final : public StreamHandler {
     const auto found = index_of_.find(id);
     if (found == index_of_.end()) return false;
     Target& target = *targets_[found->second];
-    const bool same_request =
-        target.request == nullptr || *target.request == make_request(instance, check);
-    if (target.endpoint == instance.endpoint && *target.check == check && same_request) return true;
+    const bool same = target.endpoint == checked_endpoint(instance, check) &&
+                      target.text_hash == hash_of(instance.text) && target.check() == check;
+    if (same) return true;
     drop_connections(target);
     target.phase = Phase::resting;
     configure(target, instance, check);
@@ -111,24 +115,22 @@ class Prober::Impl final : public StreamHandler {
   void on_connect(StreamId stream, std::uint64_t user) override {
     Target* target = find(stream, user);
     if (target == nullptr || target->phase != Phase::connecting) return;
-    if (target->check->kind == CheckKind::tcp)
-      return finish_check(*target, {Reason::passed, 0, {}});
+    if (target->exchange->connecting_is_all()) {
+      return finish_check(*target, {Reason::passed, 0, {}}, /*keep=*/true);
+    }
     target->phase = Phase::awaiting;
     if (std::exchange(target->hurried, false)) {
-      loop_.timers().arm(target->timer, target->started + target->check->timeout);
+      loop_.timers().arm(target->timer, target->started + target->check().timeout);
     }
   }
 
   void on_data(StreamId stream, std::uint64_t user, std::string_view bytes) override {
     Target* target = find(stream, user);
     if (target == nullptr) return;
-    if (target->check->kind == CheckKind::tcp) return on_unasked(*target, bytes.size());
-    // Between checks nobody has asked for anything: a "408 Request Timeout" before an idle close,
-    // or a server that has lost its place. Either way the connection is of no more use.
-    if (target->phase == Phase::resting) return on_kept_lost(*target);
-    HttpResponse& response = target->response;
-    const std::size_t used = response.feed(bytes);
-    if (response.done()) judge(*target, used == bytes.size());
+    if (stream == target->sentinel || target->phase == Phase::resting) {
+      return on_unasked(*target, stream, bytes);
+    }
+    take(*target, target->exchange->on_bytes(bytes));
   }
 
   void on_end(StreamId stream, std::uint64_t user, int error) override {
@@ -146,7 +148,7 @@ class Prober::Impl final : public StreamHandler {
         return on_kept_lost(*target);
       case Phase::connecting:
         if (is_local(error)) return give_up(*target, error);
-        return finish_check(*target, {connect_failure(error), error, {}});
+        return finish_check(*target, ended(*target, connect_failure(error), error));
       case Phase::awaiting:
         return on_end_in_check(*target, error);
     }
@@ -164,15 +166,17 @@ class Prober::Impl final : public StreamHandler {
     bool reused = false;   // the check runs on a kept connection
     bool hurried = false;  // the check was brought forward by a lost connection, first attempt
     Timers::Id timer = 0;
-    StreamId stream;    // of the check that runs; for HTTP also the kept connection between checks
-    StreamId sentinel;  // TCP: the kept connection
-    std::size_t unasked_bytes = 0;
+    StreamId stream;    // of the check that runs; between checks the kept one that the next uses
+    StreamId sentinel;  // the kept one that is only watched
     Clock::time_point started;
-    shm::Endpoint endpoint;
-    std::shared_ptr<const CheckSettings> check;
-    Payload request;
-    HttpResponse response;
+    shm::Endpoint endpoint;  // where it is checked
+    std::shared_ptr<const Recipe> recipe;
+    std::unique_ptr<Exchange> exchange;
+    std::size_t text_hash = 0;  // of how the instance is written
     HealthMachine health;
+
+    [[nodiscard]] const CheckSettings& check() const noexcept { return recipe->settings; }
+    [[nodiscard]] Streams& streams() const noexcept { return *recipe->streams; }
   };
 
   Target* find(StreamId stream, std::uint64_t user) {
@@ -183,20 +187,45 @@ class Prober::Impl final : public StreamHandler {
     return target;
   }
 
+  static std::size_t hash_of(const std::string& text) { return std::hash<std::string>()(text); }
+
+  static shm::Endpoint checked_endpoint(const InstanceSettings& instance,
+                                        const CheckSettings& check) {
+    if (instance.check_endpoint.has_value()) return *instance.check_endpoint;
+    shm::Endpoint endpoint = instance.endpoint;
+    if (check.port != 0) endpoint.port = check.port;
+    return endpoint;
+  }
+
   void configure(Target& target, const InstanceSettings& instance, const CheckSettings& check) {
-    // A service's instances are added one after the other and share their settings.
-    if (last_check_ == nullptr || !(*last_check_ == check)) {
-      last_check_ = std::make_shared<const CheckSettings>(check);
+    target.exchange.reset();  // before the recipe that it speaks by
+    target.recipe = recipe_for(check);
+    target.endpoint = checked_endpoint(instance, check);
+    target.text_hash = hash_of(instance.text);
+    target.exchange = make_exchange(*target.recipe, instance);
+  }
+
+  // Instances with the same settings share what is made of them.
+  std::shared_ptr<const Recipe> recipe_for(const CheckSettings& check) {
+    // A service's instances are added one after the other, so that it is mostly the last one.
+    const auto found = std::find_if(recipes_.rbegin(), recipes_.rend(),
+                                    [&](const auto& one) { return one->settings == check; });
+    if (found != recipes_.rend()) return *found;
+    if (!recipe_sweep_) {
+      // Not at once: who lets go of a recipe may be called from within its streams.
+      recipe_sweep_ = loop_.timers().create([this] { sweep_recipes(); });
     }
-    target.check = last_check_;
-    target.endpoint = instance.endpoint;
-    target.request = check.kind == CheckKind::http
-                         ? std::make_shared<const std::string>(make_request(instance, check))
-                         : nullptr;
+    loop_.timers().arm(*recipe_sweep_, Clock::now() + kRecipeSweep);
+    return recipes_.emplace_back(make_recipe(loop_, check));
+  }
+
+  void sweep_recipes() {
+    std::erase_if(recipes_, [](const auto& one) { return one.use_count() == 1; });
+    if (!recipes_.empty()) loop_.timers().arm(*recipe_sweep_, Clock::now() + kRecipeSweep);
   }
 
   void schedule_first(Target& target) {
-    if (target.check->kind == CheckKind::none) return loop_.timers().disarm(target.timer);
+    if (target.check().kind == CheckKind::none) return loop_.timers().disarm(target.timer);
     next_first_ = std::max(next_first_, Clock::now());
     loop_.timers().arm(target.timer, next_first_);
     next_first_ += options_.first_check_gap;
@@ -211,8 +240,12 @@ class Prober::Impl final : public StreamHandler {
   void drop_connections(Target& target) {
     if (target.stream && target.phase == Phase::resting) --stats_.kept;
     if (target.sentinel) --stats_.kept;
-    loop_.close(std::exchange(target.stream, {}));
-    loop_.close(std::exchange(target.sentinel, {}));
+    close(target, target.stream);
+    close(target, target.sentinel);
+  }
+
+  static void close(const Target& target, StreamId& stream) {
+    if (stream) target.streams().close(std::exchange(stream, {}));
   }
 
   void on_timer(std::uint32_t index) {
@@ -221,29 +254,35 @@ class Prober::Impl final : public StreamHandler {
     if (target.hurried && target.phase == Phase::connecting) {
       target.hurried = false;
       ++stats_.second_attempts;
-      loop_.close(std::exchange(target.stream, {}));
-      loop_.timers().arm(target.timer, target.started + target.check->timeout);
+      close(target, target.stream);
+      loop_.timers().arm(target.timer, target.started + target.check().timeout);
       return connect(target);
     }
     // If this fires much too late, it is this process that was not running (stopped, swapped out,
     // starved), and an answer may be waiting unread: no reason to blame the server.
-    const auto deadline = target.started + target.check->timeout;
+    const auto deadline = target.started + target.check().timeout;
     const bool connecting = target.phase == Phase::connecting;
-    loop_.close(std::exchange(target.stream, {}));
+    close(target, target.stream);
     if (Clock::now() - deadline > kStalled) return give_up(target, ETIME);
-    finish_check(target, {connecting ? Reason::connect_timeout : Reason::timeout, ETIMEDOUT, {}});
+    if (connecting) return finish_check(target, {Reason::connect_timeout, ETIMEDOUT, {}});
+    CheckResult result = target.exchange->on_timeout();
+    if (result.reason == Reason::none) result = {Reason::timeout, ETIMEDOUT, {}};
+    finish_check(target, std::move(result));
   }
 
   // `hurried`: because a connection was lost just now.
   void start_check(Target& target, bool hurried = false) {
-    const bool reuse = target.check->kind == CheckKind::http && bool{target.stream};
+    if (target.exchange == nullptr || target.recipe->streams == nullptr) {
+      return give_up(target, ENOTSUP);
+    }
+    const bool reuse = bool{target.stream};
     if (!reuse && loop_.open_streams() >= loop_.max_streams()) {
       ++stats_.postponed;
       return loop_.timers().arm(target.timer, Clock::now() + kPostpone);
     }
     target.started = Clock::now();
     target.hurried = false;
-    loop_.timers().arm(target.timer, target.started + target.check->timeout);
+    loop_.timers().arm(target.timer, target.started + target.check().timeout);
     if (!reuse) {
       if (hurried) hurry(target);
       return connect(target);
@@ -251,112 +290,116 @@ class Prober::Impl final : public StreamHandler {
     --stats_.kept;
     target.reused = true;
     target.phase = Phase::awaiting;
-    target.response.reset();
-    loop_.send(target.stream, target.request);
+    if (Payload first = target.exchange->begin(/*new_connection=*/false)) {
+      target.streams().send(target.stream, std::move(first));
+    }
   }
 
   void connect(Target& target) {
     ++stats_.connects;
     target.reused = false;
     target.phase = Phase::connecting;
-    target.response.reset();
     OpenRequest request;
     request.peer = target.endpoint;
-    request.first = target.request;
-    request.receive = target.check->kind == CheckKind::http || target.check->tcp_sentinel;
+    request.first = target.exchange->begin(/*new_connection=*/true);
+    request.receive = !target.exchange->connecting_is_all() || target.recipe->watches;
+    request.datagram = target.check().kind == CheckKind::udp;
     request.doubtful = target.hurried;
     request.handler = this;
     request.user = target.index;
-    target.stream = loop_.open(request);
+    target.stream = target.streams().open(request);
   }
 
   // While a dead server's listener is torn down the kernel may drop our SYN without a word, and
   // would repeat it after a second only. So a connection attempt that follows a lost connection is
   // made a second time if it is not answered soon; the check's time goes on.
   void hurry(Target& target) {
-    const auto deadline = target.started + target.check->timeout;
+    const auto deadline = target.started + target.check().timeout;
     target.hurried = true;
     loop_.timers().arm(target.timer, std::min(deadline, Clock::now() + kSecondAttempt));
   }
 
-  // A whole response is there, or what came is none.
-  void judge(Target& target, bool nothing_left_over) {
-    const HttpResponse& response = target.response;
-    const CheckSettings& check = *target.check;
-    const bool keep = target.stream && check.keep_alive && response.keep_alive() &&
-                      nothing_left_over && may_keep();
-    const CheckResult result = judge_response(check, response);
-    if (keep) {
-      ++stats_.kept;
-    } else {
-      loop_.close(std::exchange(target.stream, {}));
+  // What the exchange makes of what has come.
+  void take(Target& target, Exchange::Step step) {
+    if (step.reply != nullptr && target.stream) {
+      target.streams().send(target.stream, std::move(step.reply));
     }
-    finish_check(target, result);
+    if (step.done) finish_check(target, std::move(step.result), step.keep);
+  }
+
+  static CheckResult ended(const Target& target, Reason reason, int error) {
+    CheckResult result{reason, error, {}};
+    result.note = target.streams().end_note();
+    return result;
   }
 
   void on_end_in_check(Target& target, int error) {
-    HttpResponse& response = target.response;
-    if (target.reused && !response.started()) {
+    if (target.reused && !target.exchange->answered()) {
       // The other side closed the kept connection while our request was on its way. It has not
       // answered wrongly, it never saw the question: ask again on a new connection, in what is left
       // of the time. That the connection was lost still counts as a sign, as it does at rest.
       ++stats_.stale_retries;
-      static_cast<void>(target.health.on_connection_lost(*target.check, Clock::now()));
+      static_cast<void>(target.health.on_connection_lost(target.check(), Clock::now()));
       hurry(target);
       return connect(target);
     }
-    if (error == 0) response.finish();
-    if (error == 0 && !response.failed()) return judge(target, false);
+    if (error == 0) return take(target, target.exchange->on_close());
     if (is_local(error)) return give_up(target, error);
-    finish_check(target, {response_failure(error), error, {}});
+    finish_check(target, ended(target, response_failure(error), error));
   }
 
-  // The connection that was being kept is gone, or no longer to be trusted.
+  void on_unasked(Target& target, StreamId stream, std::string_view bytes) {
+    Exchange::Unasked unasked = target.exchange->on_unasked(bytes);
+    if (unasked.reply != nullptr) target.streams().send(stream, std::move(unasked.reply));
+    if (unasked.enough) return drop_kept(target, stream);
+    if (unasked.lost) {
+      drop_kept(target, stream);
+      return on_kept_lost(target);
+    }
+    const bool resting = target.phase == Phase::resting;
+    if (unasked.changed && resting && target.health.on_change_told(target.check(), Clock::now())) {
+      start_check(target);
+    }
+  }
+
+  // Ends a connection that is being kept.
+  void drop_kept(Target& target, StreamId stream) {
+    --stats_.kept;
+    close(target, stream == target.sentinel ? target.sentinel : target.stream);
+  }
+
+  // The connection that was being kept is gone.
   void on_kept_lost(Target& target) {
     ++stats_.connections_lost;
     const bool resting = target.phase == Phase::resting;
-    if (resting && target.stream) {
-      --stats_.kept;
-      loop_.close(std::exchange(target.stream, {}));
-    }
-    // With a check already under way (TCP), its result decides.
-    if (target.health.on_connection_lost(*target.check, Clock::now()) && resting) {
+    // With a check already under way beside it, that one's result decides.
+    if (target.health.on_connection_lost(target.check(), Clock::now()) && resting) {
       start_check(target, /*hurried=*/true);
     }
   }
 
-  // A TCP server talks on a kept connection, as SMTP and SSH do. Let it, but not without end.
-  void on_unasked(Target& target, std::size_t bytes) {
-    target.unasked_bytes += bytes;
-    if (target.unasked_bytes <= kMaxUnaskedBytes || !target.sentinel) return;
-    --stats_.kept;
-    loop_.close(std::exchange(target.sentinel, {}));
-  }
-
   [[nodiscard]] bool may_keep() const { return stats_.kept < kept_limit(loop_.max_streams()); }
 
-  void keep_or_close_tcp(Target& target) {
+  // What becomes of the connection that a check has used.
+  void keep_or_close(Target& target, bool keep) {
     if (!target.stream) return;
-    if (!target.check->tcp_sentinel) return loop_.close(std::exchange(target.stream, {}));
+    const Recipe& recipe = *target.recipe;
+    if (!keep || (!recipe.reuses && !recipe.watches)) return close(target, target.stream);
     // The newer connection takes over: its handshake is the later proof of life.
-    if (target.sentinel) {
-      --stats_.kept;
-      loop_.close(std::exchange(target.sentinel, {}));
-    }
-    if (!may_keep()) return loop_.close(std::exchange(target.stream, {}));
+    if (target.sentinel) drop_kept(target, target.sentinel);
+    if (!may_keep()) return close(target, target.stream);
     ++stats_.kept;
-    target.unasked_bytes = 0;
-    target.sentinel = std::exchange(target.stream, {});
+    if (recipe.watches) target.sentinel = std::exchange(target.stream, {});
   }
 
-  void finish_check(Target& target, CheckResult result) {
+  void finish_check(Target& target, CheckResult result, bool keep = false) {
     const auto now = Clock::now();
     result.latency = std::chrono::duration_cast<Microseconds>(now - target.started);
-    if (target.check->kind == CheckKind::tcp) keep_or_close_tcp(target);
+    keep_or_close(target, keep);
     target.phase = Phase::resting;
     ++stats_.checks;
     const HealthMachine::Step step =
-        target.health.on_result(*target.check, result.reason, now, random_);
+        target.health.on_result(target.check(), result.reason, now, random_);
     loop_.timers().arm(target.timer, now + step.delay);
     // Last, since the listeners may remove this very target.
     const InstanceId id = target.id;
@@ -368,7 +411,7 @@ class Prober::Impl final : public StreamHandler {
     target.phase = Phase::resting;
     ++stats_.no_result;
     const auto now = Clock::now();
-    loop_.timers().arm(target.timer, now + target.health.on_no_result(*target.check, random_));
+    loop_.timers().arm(target.timer, now + target.health.on_no_result(target.check(), random_));
     if (!options_.log || now - last_complaint_ < kComplaintEvery) return;
     last_complaint_ = now;
     options_.log("cannot check " + target.endpoint.to_text() + ": " + std::strerror(error) + "; " +
@@ -384,7 +427,8 @@ class Prober::Impl final : public StreamHandler {
   ProberStats stats_;
   Clock::time_point next_first_{};
   Clock::time_point last_complaint_{};
-  std::shared_ptr<const CheckSettings> last_check_;
+  std::vector<std::shared_ptr<const Recipe>> recipes_;
+  std::optional<Timers::Id> recipe_sweep_;
   std::unordered_map<InstanceId, std::uint32_t> index_of_;
   std::vector<std::unique_ptr<Target>> targets_;
   std::vector<std::uint32_t> free_;

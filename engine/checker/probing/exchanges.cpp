@@ -1,0 +1,28 @@
+// One switch over the kinds.
+#include "engine/checker/probing/exchanges.hpp"
+
+#include "engine/checker/probing/connect_exchange.hpp"
+#include "engine/checker/probing/http_exchange.hpp"
+#include "engine/checker/probing/steps_exchange.hpp"
+
+namespace ballast::checker {
+
+std::unique_ptr<Exchange> make_exchange(const Recipe& recipe, const InstanceSettings& instance) {
+  const CheckSettings& check = recipe.settings;
+  switch (check.kind) {
+    case CheckKind::http:
+      return std::make_unique<HttpExchange>(check, instance);
+    case CheckKind::tcp:
+      if (check.steps.empty()) return std::make_unique<ConnectExchange>();
+      return std::make_unique<StepsExchange>(check.steps);
+    case CheckKind::none:
+    case CheckKind::udp:
+    case CheckKind::grpc:
+    case CheckKind::exec:
+    case CheckKind::agent:
+      return nullptr;
+  }
+  return nullptr;
+}
+
+}  // namespace ballast::checker

@@ -1,0 +1,32 @@
+// How the instances of a service are checked: its check settings, and what is made of them once for
+// all of its instances. Made by the prober when the first instance with such settings comes, shared
+// by all that have the same, gone after the last. Never changed once made.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engine/checker/loop/loop.hpp"
+#include "engine/checker/settings.hpp"
+
+namespace ballast::checker {
+
+struct Recipe {
+  CheckSettings settings;
+  // Where the check's streams are opened: the loop, or what stands before it for these settings.
+  Streams* streams = nullptr;
+  // A connection that an exchange lets be kept serves the next check. If not, but watched, it is
+  // replaced by the next check's.
+  bool reuses = false;
+  bool watches = false;
+};
+
+// `loop` must outlive the recipe. If something cannot be made, `streams` is null and the checks
+// have no result.
+[[nodiscard]] std::shared_ptr<const Recipe> make_recipe(Loop& loop, const CheckSettings& settings);
+
+// Whom a TLS handshake asks for, and believes to have: what is configured for that, else the host
+// that HTTP asks for, else the instance's own name or address, always without a port.
+[[nodiscard]] std::string peer_name(const CheckSettings& check, const InstanceSettings& instance);
+
+}  // namespace ballast::checker
