@@ -300,7 +300,7 @@ Discovered parse_file_targets(const std::string& path, std::string_view text) {
   static_cast<void>(json::sax_parse(CountingIterator(text.data(), &line),
                                     CountingIterator(text.data() + text.size(), &line), &reader));
   Discovered found = reader.take();
-  if (found.error.empty() && found.instances.empty()) found.why_empty = path + " names no target";
+  if (found.error.empty() && found.instances.empty()) found.note = path + " names no target";
   return found;
 }
 

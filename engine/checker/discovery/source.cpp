@@ -3,10 +3,15 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <utility>
 
 #include "engine/checker/discovery/file_source.hpp"
 #include "engine/checker/discovery/path_watch.hpp"
+#ifdef BALLAST_DNS
+#include "engine/checker/discovery/dns_client.hpp"
+#include "engine/checker/discovery/dns_source.hpp"
+#endif
 
 namespace ballast::checker {
 namespace {
@@ -46,13 +51,32 @@ struct SourceContext::Impl {
     if (!paths_) paths_ = std::make_unique<PathWatch>(loop);
     return *paths_;
   }
+#ifdef BALLAST_DNS
+  // Of those servers; it goes with the last source that asks them.
+  std::shared_ptr<DnsClient> client(const std::vector<std::string>& servers) {
+    auto client = clients_[servers].lock();
+    if (!client) clients_[servers] = client = std::make_shared<DnsClient>(loop, servers);
+    return client;
+  }
+#endif
 
  private:
   std::unique_ptr<PathWatch> paths_;  // made for the first who wants it
+#ifdef BALLAST_DNS
+  std::map<std::vector<std::string>, std::weak_ptr<DnsClient>> clients_;
+#endif
 };
 
 SourceContext::SourceContext(Loop& loop) : impl_(std::make_unique<Impl>(loop)) {}
 SourceContext::~SourceContext() = default;
+
+bool has_dns_sources() noexcept {
+#ifdef BALLAST_DNS
+  return true;
+#else
+  return false;
+#endif
+}
 
 std::unique_ptr<Source> SourceContext::make(const SourceSettings& settings) {
   switch (settings.kind) {
@@ -60,7 +84,11 @@ std::unique_ptr<Source> SourceContext::make(const SourceSettings& settings) {
       return std::make_unique<FileSource>(impl_->loop, impl_->paths(), settings.path);
     case SourceSettings::Kind::dns_address:
     case SourceSettings::Kind::dns_srv:
+#ifdef BALLAST_DNS
+      return std::make_unique<DnsSource>(impl_->loop, impl_->client(settings.servers), settings);
+#else
       break;
+#endif
   }
   return std::make_unique<MissingSource>(impl_->loop, "this ballastd is built without DNS sources");
 }

@@ -19,8 +19,8 @@ namespace ballast::checker {
 // What a source found at one look.
 struct Discovered {
   std::vector<InstanceSettings> instances;  // meaningless with an error; no endpoint twice
-  std::string error;      // for people, names the file, line or server; empty: none
-  std::string why_empty;  // of an empty set that is no error: what the source was told
+  std::string error;  // for people, names the file, line or server; empty: none
+  std::string note;   // for people, about a set that is no error: why it is empty, what was kept
 
   friend bool operator==(const Discovered&, const Discovered&) = default;
 };
@@ -58,6 +58,9 @@ class SourceContext {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// Whether this build can ask name servers.
+[[nodiscard]] bool has_dns_sources() noexcept;
 
 // Puts a set into the one order that does not depend on the source's, and leaves one instance of
 // each endpoint: the first.

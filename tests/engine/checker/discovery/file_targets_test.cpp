@@ -16,7 +16,7 @@ Discovered parse(const std::string& text) {
 std::string error_of(const std::string& text) {
   const Discovered found = parse(text);
   CHECK(found.instances.empty());
-  CHECK(found.why_empty.empty());
+  CHECK(found.note.empty());
   return found.error;
 }
 
@@ -82,7 +82,7 @@ TEST_CASE("no targets are an empty set, and an empty file is none") {
     const Discovered found = parse(text);
     CHECK(found.error == "");
     CHECK(found.instances.empty());
-    CHECK(found.why_empty == "targets.json names no target");
+    CHECK(found.note == "targets.json names no target");
   }
   CHECK(error_of("") == "targets.json: the file is empty; write [] for no targets");
   CHECK(error_of(" \n\t ") == "targets.json: the file is empty; write [] for no targets");
