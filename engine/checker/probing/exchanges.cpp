@@ -1,6 +1,7 @@
 // One switch over the kinds.
 #include "engine/checker/probing/exchanges.hpp"
 
+#include "engine/checker/probing/agent_exchange.hpp"
 #include "engine/checker/probing/connect_exchange.hpp"
 #include "engine/checker/probing/http_exchange.hpp"
 #include "engine/checker/probing/steps_exchange.hpp"
@@ -15,11 +16,14 @@ std::unique_ptr<Exchange> make_exchange(const Recipe& recipe, const InstanceSett
     case CheckKind::tcp:
       if (check.steps.empty()) return std::make_unique<ConnectExchange>();
       return std::make_unique<StepsExchange>(check.steps);
-    case CheckKind::none:
     case CheckKind::udp:
+      if (check.steps.empty()) return nullptr;
+      return std::make_unique<StepsExchange>(check.steps, /*datagrams=*/true);
+    case CheckKind::agent:
+      return std::make_unique<AgentExchange>(check.agent_send);
+    case CheckKind::none:
     case CheckKind::grpc:
     case CheckKind::exec:
-    case CheckKind::agent:
       return nullptr;
   }
   return nullptr;

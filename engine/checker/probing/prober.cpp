@@ -345,7 +345,10 @@ class Prober::Impl final : public StreamHandler {
     }
     if (error == 0) return take(target, target.exchange->on_close());
     if (is_local(error)) return give_up(target, error);
-    finish_check(target, ended(target, response_failure(error), error));
+    // Datagrams have no connection to be lost: only the answer says that nobody listens.
+    const bool datagrams = target.check().kind == CheckKind::udp;
+    const Reason reason = datagrams ? connect_failure(error) : response_failure(error);
+    finish_check(target, ended(target, reason, error));
   }
 
   void on_unasked(Target& target, StreamId stream, std::string_view bytes) {

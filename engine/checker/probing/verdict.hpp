@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "engine/agent_word.hpp"
 #include "shm/state_word.hpp"
 
 namespace ballast::checker {
@@ -19,14 +20,7 @@ using shm::Reason;
 using InstanceId = std::uint64_t;
 
 // What an instance's agent wants of its balancing; what is unset it did not speak of.
-struct AgentReport {
-  std::optional<bool> up;  // `up`; `down`, `failed`, `stopped`
-  std::optional<shm::Admin> admin;
-  std::optional<std::uint32_t> weight_percent;
-  std::optional<std::uint32_t> max_in_flight;
-
-  friend bool operator==(const AgentReport&, const AgentReport&) = default;
-};
+using engine::AgentReport;
 
 inline constexpr std::size_t kMaxNoteBytes = 200;
 
