@@ -92,6 +92,10 @@ struct ExchangeStep {
 // Conversations that are ready made.
 enum class Preset : std::uint8_t { none = 0, redis = 1, postgres = 2, mysql = 3, smtp = 4 };
 
+inline constexpr Limits kMaxBodyBytesLimits{1, 1024 * 1024};
+inline constexpr std::size_t kMaxCheckHeaders = 32;
+inline constexpr std::size_t kMaxCheckTextBytes = 1024;  // of a header, and what a body must have
+
 struct CheckSettings {
   CheckKind kind = CheckKind::http;
   std::uint16_t port = 0;  // where to check; 0: where the instance serves

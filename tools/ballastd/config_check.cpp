@@ -1,5 +1,7 @@
 // [service.NAME.check]: how instances are checked.
 #include <algorithm>
+#include <string>
+#include <vector>
 
 #include "tools/ballastd/config_keys.hpp"
 #include "tools/ballastd/config_service.hpp"
@@ -10,28 +12,20 @@ namespace {
 using checker::CheckSettings;
 using checker::Milliseconds;
 
-void refuse_unless(ConfigWalk& walk, const ConfigValue& table,
-                   std::initializer_list<const char*> keys, const std::string& kind) {
-  for (const char* key : keys)
-    walk.refuse(table, key, "kind is " + in_quotes(kind), "set kind = " + in_quotes(kind));
-}
-
-void read_http(ConfigWalk& walk, const ConfigValue& table, CheckSettings& check) {
-  if (const auto path = walk.read_string(table, "path", "a string, such as \"/health\"")) {
-    if (const auto bad = judge_path(*path)) walk.complain(*table.find("path"), *bad);
-    check.path = *path;
-  }
-  if (const auto host = walk.read_string(table, "host", "a string")) {
-    if (const auto bad = judge_host(*host)) walk.complain(*table.find("host"), *bad);
-    check.host = *host;
-  }
-  if (const auto status = walk.read_string(table, "status", "a string, such as \"200-399\"")) {
-    const auto range = parse_status_range(*status);
-    if (!range.ok()) {
-      walk.complain(*table.find("status"), range.complaint());
-    } else {
-      check.statuses = {{range.value().low, range.value().high}};
+// Refuses what says nothing to a check of this kind.
+void refuse_others(ConfigWalk& walk, const ConfigValue& table, checker::CheckKind kind) {
+  for (const keys::CheckKey& key : keys::check_keys()) {
+    if ((key.kinds & keys::only(kind)) != 0) continue;
+    std::vector<std::string> words;
+    for (const Choice& choice : keys::check_kinds()) {
+      const auto one = static_cast<checker::CheckKind>(choice.number);
+      if ((key.kinds & keys::only(one)) != 0) words.push_back(in_quotes(choice.word));
     }
+    std::string kinds;
+    for (std::size_t i = 0; i < words.size(); ++i)
+      kinds += (i == 0 ? "" : i + 1 < words.size() ? ", " : " or ") + words[i];
+    walk.refuse(table, key.word, "kind is " + kinds,
+                words.size() == 1 ? "set kind = " + kinds : "set kind to one of them");
   }
 }
 
@@ -58,14 +52,8 @@ void read_check(ConfigWalk& walk, const ConfigValue& service, const std::string&
   if (table == nullptr || !walk.want_table(*table, "check", where + ".check")) return;
   walk.judge_keys(*table, where, "[" + where + ".check]", keys::check());
   read_fields(walk, *table, keys::check_fields(), check);
-  if (check.kind != checker::CheckKind::tcp) {
-    refuse_unless(walk, *table, {"tcp_sentinel"}, "tcp");
-  }
-  if (check.kind == checker::CheckKind::http) {
-    read_http(walk, *table, check);
-  } else {
-    refuse_unless(walk, *table, {"path", "host", "status", "keep_alive"}, "http");
-  }
+  refuse_others(walk, *table, check.kind);
+  if (check.kind == checker::CheckKind::http) read_http_check(walk, *table, check);
   judge_against_interval(walk, *table, "fast_interval", check.interval, check.fast_interval);
   judge_against_interval(walk, *table, "timeout", check.interval, check.timeout);
 }

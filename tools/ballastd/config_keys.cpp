@@ -44,8 +44,6 @@ constexpr std::array<Choice, 10> kStrategyWords{
      {"adaptive", number_of(Strategy::adaptive)}}};
 static_assert(kStrategyWords.size() == engine::kStrategies.size() + 2);
 
-constexpr std::array<Choice, 3> kCheckKinds{{{"http", 2}, {"tcp", 1}, {"none", 0}}};
-constexpr std::array<Choice, 2> kFirstChecks{{{"decides", 0}, {"up", 1}}};
 constexpr std::array<Choice, 3> kAdmins{{{"ready", 0}, {"drain", 1}, {"maintenance", 2}}};
 constexpr std::array<Choice, 2> kPanicModes{{{"all", 1}, {"fail", 2}}};
 constexpr std::array<Choice, 3> kStaleModes{{{"keep", 0}, {"all", 1}, {"fail", 2}}};
@@ -63,22 +61,6 @@ constexpr std::array kInstanceFields{
     BALLAST_FIELD(InstanceSettings, "weight", weight, Form::number, {1, checker::kMaxWeight}),
     BALLAST_FIELD(InstanceSettings, "tier", tier, Form::number, {0, checker::kMaxTier}),
     BALLAST_FIELD(InstanceSettings, "admin", admin, Form::choice, {0, 2}, {}, kAdmins)};
-
-constexpr Limits kIntervalLimits{ms(checker::kMinInterval), ms(checker::kMaxInterval)};
-constexpr std::array kCheckFields{
-    BALLAST_FIELD(CheckSettings, "kind", kind, Form::choice, {0, 2}, {}, kCheckKinds),
-    BALLAST_FIELD(CheckSettings, "keep_alive", keep_alive, Form::flag),
-    BALLAST_FIELD(CheckSettings, "tcp_sentinel", tcp_sentinel, Form::flag),
-    BALLAST_FIELD(CheckSettings, "interval", interval, Form::duration, kIntervalLimits),
-    BALLAST_FIELD(CheckSettings, "fast_interval", fast_interval, Form::duration, kIntervalLimits),
-    BALLAST_FIELD(CheckSettings, "timeout", timeout, Form::duration,
-                  {ms(checker::kMinTimeout), ms(checker::kMaxInterval)}),
-    BALLAST_FIELD(CheckSettings, "rise", rise, Form::number, {1, checker::kMaxRiseFall}),
-    BALLAST_FIELD(CheckSettings, "fall", fall, Form::number, {1, checker::kMaxRiseFall}),
-    BALLAST_FIELD(CheckSettings, "jitter", jitter_percent, Form::percent,
-                  {0, checker::kMaxJitterPercent}),
-    BALLAST_FIELD(CheckSettings, "first_check", first_check, Form::choice, {0, 1}, {},
-                  kFirstChecks)};
 
 constexpr std::array kServiceFields{
     BALLAST_FIELD(Policy, "bound", hash_bound_percent, Form::hundredths,
@@ -186,10 +168,8 @@ constexpr std::array<string_view, 18> kService{
     "max_ejected", "retry_budget", "panic",         "stale",
     "check",       "breaker",      "outlier",       "slow_start",
     "controller",  "spillover"};
-constexpr std::array<string_view, 5> kInstance{"address", "weight", "tier", "admin", "zone"};
-constexpr std::array<string_view, 13> kCheck{
-    "kind",          "path",    "host", "status", "keep_alive", "tcp_sentinel", "interval",
-    "fast_interval", "timeout", "rise", "fall",   "jitter",     "first_check"};
+constexpr auto kInstance =
+    std::to_array<string_view>({"address", "weight", "tier", "admin", "zone", "check_address"});
 constexpr auto kRetryBudget = words_of(kRetryBudgetFields);
 constexpr auto kPanic = words_of(kPanicFields);
 constexpr auto kStale = words_of(kStaleFields);
@@ -203,17 +183,17 @@ constexpr auto kSpillover = words_of(kSpilloverFields);
 
 struct ServiceTable {
   const char* name;
-  Words keys;
+  Words (*keys)();
 };
-constexpr std::array<ServiceTable, 9> kServiceTables{{{"check", kCheck},
-                                                      {"breaker", kBreaker},
-                                                      {"outlier", kOutlier},
-                                                      {"slow_start", kSlowStart},
-                                                      {"controller", kController},
-                                                      {"spillover", kSpillover},
-                                                      {"retry_budget", kRetryBudget},
-                                                      {"panic", kPanic},
-                                                      {"stale", kStale}}};
+constexpr auto kServiceTables = std::to_array<ServiceTable>({{"check", keys::check},
+                                                             {"breaker", keys::breaker},
+                                                             {"outlier", keys::outlier},
+                                                             {"slow_start", keys::slow_start},
+                                                             {"controller", keys::controller},
+                                                             {"spillover", keys::spillover},
+                                                             {"retry_budget", keys::retry_budget},
+                                                             {"panic", keys::panic},
+                                                             {"stale", keys::stale}});
 
 struct Line {
   std::string text;
@@ -251,9 +231,6 @@ Words service() {
 Words instance() {
   return kInstance;
 }
-Words check() {
-  return kCheck;
-}
 Words retry_budget() {
   return kRetryBudget;
 }
@@ -284,9 +261,6 @@ std::span<const Field<checker::Settings>> ballast_fields() {
 }
 std::span<const Field<InstanceSettings>> instance_fields() {
   return kInstanceFields;
-}
-std::span<const Field<CheckSettings>> check_fields() {
-  return kCheckFields;
 }
 std::span<const Field<Policy>> service_fields() {
   return kServiceFields;
@@ -336,7 +310,7 @@ std::string home_of(const std::string& key, const std::string& service) {
   }
   std::string homes;
   for (const ServiceTable& table : kServiceTables) {
-    if (!contains(table.keys, key)) continue;
+    if (!contains(table.keys(), key)) continue;
     homes += (homes.empty() ? "[" : " or [") + name + "." + table.name + "]";
   }
   return homes;
@@ -357,6 +331,7 @@ std::string defaults_text() {
   list_unset(lines, service + "instances", "addresses; required");
   list<InstanceSettings>(lines, service + "instances.", kInstanceFields);
   list_unset(lines, service + "instances.zone", name + "; the host's own");
+  list_unset(lines, service + "instances.check_address", "HOST:PORT; where it serves");
   lines.push_back({service + "strategy = " + value_text(kStrategy, keys::kConsistentHash),
                    limits_text(kStrategy)});
   lines.push_back(
@@ -367,10 +342,16 @@ std::string defaults_text() {
   list_unset(lines, service + "panic.below", "\"1%\" to \"100%\"; no panic");
   list<Policy>(lines, service + "panic.", std::span(kPanicFields).subspan(1));
   list<Policy>(lines, service + "stale.", kStaleFields);
-  list<CheckSettings>(lines, service + "check.", kCheckFields);
-  lines.push_back({service + "check.path = \"/\"", "starts with /, visible ASCII"});
-  list_unset(lines, service + "check.host", "visible ASCII; the address as written");
-  lines.push_back({service + "check.status = \"200-399\"", "codes from 100 to 599"});
+  list<CheckSettings>(lines, service + "check.", keys::check_fields());
+  for (const keys::CheckKey& key : keys::check_keys()) {
+    const std::string word = service + "check." + std::string(key.word);
+    if (key.limits.empty()) continue;  // a field
+    if (key.value.empty()) {
+      list_unset(lines, word, std::string(key.limits));
+    } else {
+      lines.push_back({word + " = " + std::string(key.value), std::string(key.limits)});
+    }
+  }
   lines.push_back({service + "breaker.enabled = true", limits_text(kBreakerEnabled)});
   list<Policy>(lines, service + "breaker.", kBreakerFields);
   list<OutlierSettings>(lines, service + "outlier.", kOutlierFields);

@@ -39,6 +39,23 @@ namespace ballast::tools::keys {
 [[nodiscard]] std::span<const Field<checker::ControllerSettings>> controller_fields();
 [[nodiscard]] std::span<const Field<checker::SpilloverSettings>> spillover_fields();
 
+// The kinds of checks, by their numbers, and which of them a key of [service.NAME.check] is for.
+using Kinds = std::uint32_t;
+[[nodiscard]] constexpr Kinds only(checker::CheckKind kind) {
+  return Kinds{1} << static_cast<unsigned>(kind);
+}
+inline constexpr Kinds kEveryKind = ~Kinds{0};
+struct CheckKey {
+  std::string_view word;
+  Kinds kinds = kEveryKind;
+  // What is read by hand: what may be written, and its default or, if that is empty, what it means
+  // to leave it out (at the end of the limits, after a semicolon). Of a field both are empty.
+  std::string_view limits{};
+  std::string_view value{};
+};
+[[nodiscard]] std::span<const CheckKey> check_keys();
+[[nodiscard]] std::span<const Choice> check_kinds();
+
 // Read by hand, but spelt as fields are. A strategy's number is a Strategy's, or kConsistentHash.
 inline constexpr std::uint32_t kConsistentHash = 0;
 [[nodiscard]] const FieldInfo& strategy();

@@ -83,6 +83,7 @@ const ConfigValue* ServiceReader::read_instance(const ConfigValue& item,
     address = item.find("address");
     read_fields(walk_, item, keys::instance_fields(), instance);
     read_zone(item, instance);
+    read_check_address(item, instance);
     if (address == nullptr) {
       if (all_known) {
         walk_.complain(item, {"this instance has no address", "add address = \"HOST:PORT\""});
@@ -95,19 +96,35 @@ const ConfigValue* ServiceReader::read_instance(const ConfigValue& item,
     return nullptr;
   }
   instance.text = address->string;
-  const auto parsed = parse_address(instance.text, [this](const std::string& host) {
-    auto known = resolved_.find(host);
-    if (known == resolved_.end()) {
-      known = resolved_.emplace(host, environment_.resolve(host)).first;
-    }
-    return known->second;
-  });
+  const auto parsed = parse(instance.text);
   if (!parsed.ok()) {
     walk_.complain(*address, parsed.complaint());
     return nullptr;
   }
   instance.endpoint = parsed.value();
   return address;
+}
+
+Parsed<shm::Endpoint> ServiceReader::parse(const std::string& address) {
+  return parse_address(address, [this](const std::string& host) {
+    auto known = resolved_.find(host);
+    if (known == resolved_.end()) {
+      known = resolved_.emplace(host, environment_.resolve(host)).first;
+    }
+    return known->second;
+  });
+}
+
+void ServiceReader::read_check_address(const ConfigValue& item,
+                                       checker::InstanceSettings& instance) {
+  const auto address = walk_.read_string(item, "check_address", "a string: \"HOST:PORT\"");
+  if (!address) return;
+  const auto parsed = parse(*address);
+  if (parsed.ok()) {
+    instance.check_endpoint = parsed.value();
+  } else {
+    walk_.complain(*item.find("check_address"), parsed.complaint());
+  }
 }
 
 void ServiceReader::read_zone(const ConfigValue& item, checker::InstanceSettings& instance) {

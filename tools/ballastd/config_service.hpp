@@ -24,6 +24,8 @@ class ServiceReader {
   void read_instances(const ConfigValue& list, checker::ServiceSettings& service);
   // Returns the value that holds the address, or null when the instance is unusable.
   const ConfigValue* read_instance(const ConfigValue& item, checker::InstanceSettings& instance);
+  [[nodiscard]] Parsed<shm::Endpoint> parse(const std::string& address);
+  void read_check_address(const ConfigValue& item, checker::InstanceSettings& instance);
   void read_zone(const ConfigValue& item, checker::InstanceSettings& instance);
 
   ConfigWalk& walk_;
@@ -38,6 +40,8 @@ class ServiceReader {
 // it, "service.checkout".
 void read_check(ConfigWalk& walk, const ConfigValue& service, const std::string& where,
                 checker::CheckSettings& check);
+// The keys of a check that is an HTTP request.
+void read_http_check(ConfigWalk& walk, const ConfigValue& table, checker::CheckSettings& check);
 // Strategy and what goes with it.
 void read_strategy(ConfigWalk& walk, const ConfigValue& service, engine::Policy& policy);
 // Breaker, limits, outlier detection and the like.

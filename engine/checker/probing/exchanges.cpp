@@ -12,7 +12,7 @@ std::unique_ptr<Exchange> make_exchange(const Recipe& recipe, const InstanceSett
   const CheckSettings& check = recipe.settings;
   switch (check.kind) {
     case CheckKind::http:
-      return std::make_unique<HttpExchange>(check, instance);
+      return std::make_unique<HttpExchange>(check, recipe.body.get(), instance);
     case CheckKind::tcp:
       if (check.steps.empty()) return std::make_unique<ConnectExchange>();
       return std::make_unique<StepsExchange>(check.steps);

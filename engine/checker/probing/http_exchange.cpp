@@ -7,11 +7,16 @@
 
 namespace ballast::checker {
 
-HttpExchange::HttpExchange(const CheckSettings& check, const InstanceSettings& instance)
-    : check_(check), request_(std::make_shared<const std::string>(make_request(instance, check))) {}
+HttpExchange::HttpExchange(const CheckSettings& check, const BodyRule* rule,
+                           const InstanceSettings& instance)
+    : check_(check),
+      request_(std::make_shared<const std::string>(make_request(instance, check))),
+      body_(rule == nullptr ? nullptr : std::make_unique<BodyMatch>(*rule)),
+      response_({check.method == "HEAD", check.max_body_bytes, body_.get()}) {}
 
 Payload HttpExchange::begin(bool /*new_connection*/) {
   response_.reset();
+  if (body_ != nullptr) body_->begin();
   return request_;
 }
 
@@ -21,8 +26,19 @@ Exchange::Step HttpExchange::on_bytes(std::string_view bytes) {
   if (!response_.done()) return step;
   step.done = true;
   step.keep = response_.keep_alive() && used == bytes.size();
-  step.result = judge_response(check_, response_);
+  step.result = judge();
   return step;
+}
+
+CheckResult HttpExchange::judge() {
+  CheckResult result = judge_response(check_, response_);
+  if (body_ == nullptr) return result;
+  if (result.passed() && !body_->matches()) {
+    result.reason = Reason::bad_body;
+    result.note = body_->note();
+  }
+  body_->end();
+  return result;
 }
 
 Exchange::Step HttpExchange::on_close() {
@@ -32,7 +48,7 @@ Exchange::Step HttpExchange::on_close() {
   if (response_.failed()) {
     step.result.reason = Reason::closed;
   } else {
-    step.result = judge_response(check_, response_);
+    step.result = judge();
   }
   return step;
 }

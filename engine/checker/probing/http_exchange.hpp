@@ -2,6 +2,9 @@
 // lets it be kept. Owned by the prober, one for every instance that is checked so.
 #pragma once
 
+#include <memory>
+
+#include "engine/checker/probing/body_match.hpp"
 #include "engine/checker/probing/exchange.hpp"
 #include "engine/checker/probing/http_response.hpp"
 
@@ -9,8 +12,8 @@ namespace ballast::checker {
 
 class HttpExchange final : public Exchange {
  public:
-  // `check` must outlive the exchange.
-  HttpExchange(const CheckSettings& check, const InstanceSettings& instance);
+  // `check` and `rule` must outlive the exchange; without a rule the body may be anything.
+  HttpExchange(const CheckSettings& check, const BodyRule* rule, const InstanceSettings& instance);
 
   [[nodiscard]] Payload begin(bool new_connection) override;
   [[nodiscard]] bool answered() const noexcept override { return response_.started(); }
@@ -19,8 +22,11 @@ class HttpExchange final : public Exchange {
   [[nodiscard]] Unasked on_unasked(std::string_view bytes) override;
 
  private:
+  [[nodiscard]] CheckResult judge();
+
   const CheckSettings& check_;
   Payload request_;
+  std::unique_ptr<BodyMatch> body_;
   HttpResponse response_;
 };
 

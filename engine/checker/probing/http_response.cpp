@@ -1,5 +1,5 @@
 // The reader's phases. Everything that comes in is bounded before it is looked at: a line by
-// kMaxLineBytes, the head by kMaxHeadBytes, the rest by kMaxBodyBytes.
+// kMaxLineBytes, the head by kMaxHeadBytes, the rest by what is expected at most.
 #include "engine/checker/probing/http_response.hpp"
 
 #include <algorithm>
@@ -62,7 +62,7 @@ void HttpResponse::reset() {
   std::string line = std::move(line_);
   line.clear();
   if (line.capacity() > 256) line = std::string();  // do not hoard a hostile peer's longest line
-  *this = HttpResponse();
+  *this = HttpResponse(expectation_);
   line_ = std::move(line);
 }
 
@@ -86,10 +86,11 @@ std::size_t HttpResponse::feed(std::string_view bytes) {
         remaining_ -= n;
       }
       body_bytes_ += n;
+      if (expectation_.reader != nullptr) expectation_.reader->on_body(bytes.substr(0, n));
       bytes.remove_prefix(n);
       if (phase_ == Phase::body_by_length && remaining_ == 0) phase_ = Phase::complete;
       if (phase_ == Phase::chunk_data && remaining_ == 0) phase_ = Phase::chunk_end;
-      if (body_bytes_ > kMaxBodyBytes && !done()) give_up_body();
+      if (body_bytes_ > expectation_.max_body_bytes && !done()) give_up_body();
       continue;
     }
     const std::size_t end = bytes.find('\n');
@@ -113,7 +114,7 @@ std::size_t HttpResponse::feed(std::string_view bytes) {
       take_line(line);
       line_.clear();
     }
-    if (!head && body_bytes_ > kMaxBodyBytes && !done()) give_up_body();
+    if (!head && body_bytes_ > expectation_.max_body_bytes && !done()) give_up_body();
   }
   return given - bytes.size();
 }
@@ -215,13 +216,13 @@ void HttpResponse::end_of_headers() {
     // Interim: forget all but what has been counted, and read the next status line.
     const std::size_t head_bytes = head_bytes_;
     std::string line = std::move(line_);
-    *this = HttpResponse();
+    *this = HttpResponse(expectation_);
     started_ = true;
     head_bytes_ = head_bytes;
     line_ = std::move(line);
     return;
   }
-  if (status_ == 204 || status_ == 304) {
+  if (status_ == 204 || status_ == 304 || expectation_.to_head) {
     phase_ = Phase::complete;
     return;
   }
@@ -243,7 +244,8 @@ void HttpResponse::end_of_headers() {
     return;
   }
   phase_ = remaining_ == 0 ? Phase::complete : Phase::body_by_length;
-  if (remaining_ > kMaxBodyBytes) give_up_body();
+  const bool too_much = remaining_ > expectation_.max_body_bytes;
+  if (too_much && expectation_.reader == nullptr) give_up_body();
 }
 
 void HttpResponse::take_chunk_size(std::string_view line) {

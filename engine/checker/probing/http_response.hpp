@@ -1,7 +1,7 @@
 // Reads one HTTP/1 response from a peer that may be hostile: status, and where the response ends,
-// so that the connection can be used again. Bytes in, state out; it keeps no body and at most one
-// line. A response whose end cannot be known for certain is never a reason to keep the connection.
-// Framing follows RFC 9112, section 6.3.
+// so that the connection can be used again. Bytes in, state out; it keeps at most one line, and
+// hands the body on to whoever wants it. A response whose end cannot be known for certain is never
+// a reason to keep the connection. Framing follows RFC 9112, section 6.3.
 #pragma once
 
 #include <cstddef>
@@ -27,16 +27,34 @@ class HttpResponse {
  public:
   static constexpr std::size_t kMaxLineBytes = 8 * 1024;
   static constexpr std::size_t kMaxHeadBytes = 64 * 1024;  // with all interim (1xx) responses
-  // Beyond this the rest of a body is not worth reading: the response counts as complete, and the
-  // connection is not kept.
   static constexpr std::size_t kMaxBodyBytes = 256 * 1024;
+
+  // Takes a body's bytes without their framing, as they come.
+  class BodyReader {
+   public:
+    virtual void on_body(std::string_view bytes) = 0;
+
+   protected:
+    ~BodyReader() = default;
+  };
+
+  struct Expectation {
+    bool to_head = false;  // the request was HEAD: there is no body, whatever the headers say
+    // Beyond this the rest of a body, framing included, is not worth reading: the response counts
+    // as complete, and the connection is not kept.
+    std::size_t max_body_bytes = kMaxBodyBytes;
+    BodyReader* reader = nullptr;  // null: nobody wants the body
+  };
+
+  HttpResponse() = default;
+  explicit HttpResponse(const Expectation& expectation) : expectation_(expectation) {}
 
   // Takes the next bytes; returns how many belong to this response. Fewer than given means that it
   // is done and the peer sent more than it was asked for.
   std::size_t feed(std::string_view bytes);
   // The peer has closed. Completes a response that is delimited by the close, fails any other.
   void finish();
-  // Back to the start, for the next response on the same connection.
+  // Back to the start, for the next response of the same kind.
   void reset();
 
   [[nodiscard]] bool done() const noexcept { return phase_ == Phase::complete || failed(); }
@@ -77,6 +95,7 @@ class HttpResponse {
   [[nodiscard]] bool reads_lines() const noexcept;
   [[nodiscard]] bool in_head() const noexcept;
 
+  Expectation expectation_;
   Phase phase_ = Phase::status_line;
   HttpError error_ = HttpError::none;
   bool started_ = false;

@@ -1,6 +1,8 @@
 // The tables behind outcome.hpp.
 #include "engine/checker/probing/outcome.hpp"
 
+#include <strings.h>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -59,15 +61,6 @@ Reason response_failure(int error) noexcept {
   }
 }
 
-std::string printable(std::string_view bytes) {
-  std::string text(bytes.substr(0, kMaxNoteBytes));
-  const auto is_blank = [](char c) { return c == ' ' || c == '\r' || c == '\n' || c == '\t'; };
-  while (!text.empty() && is_blank(text.back()))
-    text.pop_back();
-  std::replace_if(text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '.');
-  return text;
-}
-
 CheckResult judge_response(const CheckSettings& check, const HttpResponse& response) {
   if (response.failed()) {
     return {Reason::bad_response, static_cast<std::int32_t>(response.error()), {}};
@@ -81,10 +74,26 @@ CheckResult judge_response(const CheckSettings& check, const HttpResponse& respo
 
 std::string make_request(const InstanceSettings& instance, const CheckSettings& check) {
   const std::string written = instance.text.empty() ? instance.endpoint.to_text() : instance.text;
-  const std::string& host = check.host.empty() ? written : check.host;
-  return "GET " + (check.path.empty() ? "/" : check.path) + " HTTP/1.1\r\nHost: " + host +
-         "\r\nUser-Agent: ballast\r\nAccept: */*\r\n" +
-         (check.keep_alive ? "" : "Connection: close\r\n") + "\r\n";
+  std::string request = check.method + " " + (check.path.empty() ? "/" : check.path) +
+                        " HTTP/1.1\r\nHost: " + (check.host.empty() ? written : check.host) +
+                        "\r\n";
+  const auto add = [&](const std::string& name, const std::string& value) {
+    request.append(name).append(": ").append(value).append("\r\n");
+  };
+  const auto add_unless_given = [&](const char* name, const char* value) {
+    const bool given = std::any_of(
+        check.headers.begin(), check.headers.end(),
+        [&](const auto& header) { return strcasecmp(header.first.c_str(), name) == 0; });
+    if (!given) add(name, value);
+  };
+  add_unless_given("User-Agent", "ballast");
+  add_unless_given("Accept", "*/*");
+  for (const auto& [name, value] : check.headers)
+    add(name, value);
+  // There is never a body; these methods must say so (RFC 9110, section 8.6).
+  if (check.method == "POST" || check.method == "PUT") add("Content-Length", "0");
+  if (!check.keep_alive) add("Connection", "close");
+  return request + "\r\n";
 }
 
 }  // namespace ballast::checker

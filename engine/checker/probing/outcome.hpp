@@ -3,7 +3,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "engine/checker/probing/http_response.hpp"
 #include "engine/checker/probing/verdict.hpp"
@@ -20,11 +19,7 @@ namespace ballast::checker {
 // Why a connection ended before the response was whole; 0 as above.
 [[nodiscard]] Reason response_failure(int error) noexcept;
 
-// What the other side had to say, as a note: its first kMaxNoteBytes, a '.' for each byte that is
-// not printable ASCII; without line ends and blanks at its end.
-[[nodiscard]] std::string printable(std::string_view bytes);
-
-// The result that a finished response stands for, without its latency.
+// The result that a finished response stands for by its status, without its latency.
 [[nodiscard]] CheckResult judge_response(const CheckSettings& check, const HttpResponse& response);
 
 [[nodiscard]] std::string make_request(const InstanceSettings& instance,

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/checker/probing/exchanges.hpp"
+#include "engine/checker/probing/note.hpp"
 #include "engine/checker/probing/outcome.hpp"
 #include "engine/checker/probing/recipe.hpp"
 
@@ -329,7 +330,7 @@ class Prober::Impl final : public StreamHandler {
 
   static CheckResult ended(const Target& target, Reason reason, int error) {
     CheckResult result{reason, error, {}};
-    result.note = target.streams().end_note();
+    result.note = to_note(target.streams().end_note());
     return result;
   }
 

@@ -9,6 +9,9 @@ std::shared_ptr<const Recipe> make_recipe(Loop& loop, const CheckSettings& setti
   auto recipe = std::make_shared<Recipe>();
   recipe->settings = settings;
   recipe->streams = &loop;
+  if (!settings.body_contains.empty() || !settings.body_regex.empty()) {
+    recipe->body = std::make_unique<const BodyRule>(settings);
+  }
   recipe->reuses =
       settings.kind == CheckKind::grpc || (settings.kind == CheckKind::http && settings.keep_alive);
   recipe->watches = settings.kind == CheckKind::tcp && settings.tcp_sentinel;

@@ -7,12 +7,15 @@
 #include <string>
 
 #include "engine/checker/loop/loop.hpp"
+#include "engine/checker/probing/body_match.hpp"
 #include "engine/checker/settings.hpp"
 
 namespace ballast::checker {
 
 struct Recipe {
   CheckSettings settings;
+  // What an HTTP body must have; null: nobody looks.
+  std::unique_ptr<const BodyRule> body;
   // Where the check's streams are opened: the loop, or what stands before it for these settings.
   Streams* streams = nullptr;
   // A connection that an exchange lets be kept serves the next check. If not, but watched, it is

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "engine/checker/probing/connect_exchange.hpp"
-#include "engine/checker/probing/outcome.hpp"
+#include "engine/checker/probing/note.hpp"
 
 namespace ballast::checker {
 
@@ -72,7 +72,7 @@ CheckResult StepsExchange::on_timeout() {
 CheckResult StepsExchange::unexpected() const {
   CheckResult result;
   result.reason = Reason::unexpected;
-  result.note = printable(unmatched_);
+  result.note = to_note(unmatched_);
   return result;
 }
 

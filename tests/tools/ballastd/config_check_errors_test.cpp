@@ -73,6 +73,83 @@ f.toml:15:15: unknown first_check "sideways": use one of decides, up
     |               ^~~~~~~~~~ here)~");
 }
 
+TEST_CASE("what an HTTP check asks for, and which answers pass") {
+  CHECK(
+      errors_of(R"~([service.a]
+instances = [{ address = "1.1.1.1:1", check_address = "1.1.1.1" }]
+[service.a.check]
+port = 65536
+method = "GTE"
+headers = { "X Probe" = "1", Host = "a", "X-Line" = "a\r\nb", "X-Number" = 1 }
+status = ["200", "0"]
+body_contains = ""
+body_regex = "a(b"
+max_body_bytes = 2000000
+[service.b]
+instances = ["1.1.1.1:1"]
+check = { kind = "tcp", method = "GET" }
+[service.c]
+instances = ["1.1.1.1:1"]
+check = { method = "HEAD", body_contains = "ok", status = [] }
+)~") ==
+      R"~(f.toml:2:55: "1.1.1.1" has no port: add one, such as "1.1.1.1:80"
+   |
+ 2 | instances = [{ address = "1.1.1.1:1", check_address = "1.1.1.1" }]
+   |                                                       ^~~~~~~~~ here
+f.toml:4:8: port 65536 is out of range: use 1 to 65535, or 0 for the instance's own
+   |
+ 4 | port = 65536
+   |        ^~~~~ here
+f.toml:5:10: method "GTE" is not one that checks: did you mean "GET"?
+   |
+ 5 | method = "GTE"
+   |          ^~~~~ here
+f.toml:6:25: "X Probe" is not the name of a header: use letters, digits and '-', such as "X-Probe"
+   |
+ 6 | headers = { "X Probe" = "1", Host = "a", "X-Line" = "a\r\nb", "X-Number" = 1 }
+   |                         ^~~ here
+f.toml:6:37: the header Host is not for you to set here: set host
+   |
+ 6 | headers = { "X Probe" = "1", Host = "a", "X-Line" = "a\r\nb", "X-Number" = 1 }
+   |                                     ^~~ here
+f.toml:6:53: the value of the header X-Line has a character that is not allowed: use printable ASCII on one line
+   |
+ 6 | headers = { "X Probe" = "1", Host = "a", "X-Line" = "a\r\nb", "X-Number" = 1 }
+   |                                                     ^~~~~~~~ here
+f.toml:6:76: the header "X-Number" is a whole number: it must be a string
+   |
+ 6 | headers = { "X Probe" = "1", Host = "a", "X-Line" = "a\r\nb", "X-Number" = 1 }
+   |                                                                            ^ here
+f.toml:7:18: "0" is not a range of HTTP status codes: use codes from 100 to 599
+   |
+ 7 | status = ["200", "0"]
+   |                  ^~~ here
+f.toml:8:17: body_contains is empty: leave it out to take any body
+   |
+ 8 | body_contains = ""
+   |                 ^~ here
+f.toml:9:14: body_regex cannot be used: missing ): a(b: write it in RE2's syntax
+   |
+ 9 | body_regex = "a(b"
+   |              ^~~~~ here
+f.toml:10:18: max_body_bytes 2000000 is out of range: use 1 to 1048576
+    |
+ 10 | max_body_bytes = 2000000
+    |                  ^~~~~~~ here
+f.toml:13:25: method has no meaning unless kind is "http": remove it, or set kind = "http"
+    |
+ 13 | check = { kind = "tcp", method = "GET" }
+    |                         ^~~~~~ here
+f.toml:16:28: body_contains has no meaning unless the answer has a body: remove it, or set another method than HEAD
+    |
+ 16 | check = { method = "HEAD", body_contains = "ok", status = [] }
+    |                            ^~~~~~~~~~~~~ here
+f.toml:16:59: status has 0 ranges: use 1 to 32
+    |
+ 16 | check = { method = "HEAD", body_contains = "ok", status = [] }
+    |                                                           ^~ here)~");
+}
+
 TEST_CASE("kinds and strategies") {
   CHECK(errors_of(R"~([service.a]
 instances = ["1.1.1.1:1"]

@@ -31,6 +31,27 @@ TEST_CASE("the request names the host as it was configured, unless another is as
   CHECK(request.ends_with("\r\nConnection: close\r\n\r\n"));
 }
 
+TEST_CASE("the request has the headers that are asked for, and says when there is no body") {
+  const InstanceSettings instance{*shm::parse_endpoint("10.0.0.1:80"), "10.0.0.1:80", 1};
+  CheckSettings check;
+  check.method = "POST";
+  check.headers = {{"X-Probe", "1"}, {"user-agent", "mine"}};
+  CHECK(make_request(instance, check) ==
+        "POST / HTTP/1.1\r\nHost: 10.0.0.1:80\r\nAccept: */*\r\nX-Probe: 1\r\nuser-agent: mine\r\n"
+        "Content-Length: 0\r\n\r\n");
+}
+
+TEST_CASE("a status passes if any of the ranges has it") {
+  CheckSettings check;
+  check.statuses = {{200, 204}, {301, 301}};
+  for (const auto& [status, passes] :
+       {std::pair{"200", true}, {"204", true}, {"205", false}, {"301", true}, {"302", false}}) {
+    const auto response =
+        response_of("HTTP/1.1 " + std::string(status) + " x\r\nContent-Length: 0\r\n\r\n");
+    CHECK(judge_response(check, response).passed() == passes);
+  }
+}
+
 TEST_CASE("a status is judged by the accepted range, ends included") {
   CheckSettings check;
   for (const auto& [status, reason] : {std::pair{"200", Reason::passed},

@@ -284,6 +284,32 @@ TEST_CASE("an update moves the check to the new address and keeps the health") {
   });
 }
 
+TEST_CASE("another port, or another address, is checked than the one that serves") {
+  on_each_backend([](Backend backend) {
+    const auto serving = tests::local_endpoint(tests::free_port());
+    const auto checked = tests::local_endpoint(tests::free_port());
+    TinyServer server(Behaviour::good, {checked});
+    Probing bench(backend);
+    CheckSettings check = hourly();
+    check.port = checked.port;
+    bench.add(1, serving, check);
+    InstanceSettings instance{serving, serving.to_text(), 1};
+    instance.check_endpoint = checked;
+    REQUIRE(bench.prober->add(2, instance, hourly()));
+    bench.add(3, serving, hourly());
+    for (InstanceId id = 1; id <= 3; ++id)
+      bench.until_verdicts(id, 1);
+    CHECK(bench.verdicts[1][0].healthy);
+    CHECK(bench.verdicts[2][0].healthy);
+    CHECK_FALSE(bench.verdicts[3][0].healthy);
+    // The address of the instance goes before the service's port.
+    check.port = serving.port;
+    CHECK(bench.prober->update(2, instance, check));
+    bench.until_checks(2, 2);
+    CHECK(bench.checks[2][1].passed());
+  });
+}
+
 TEST_CASE("an update that changes only how the address is written asks anew") {
   on_each_backend([](Backend backend) {
     const auto endpoint = tests::local_endpoint(tests::free_port());

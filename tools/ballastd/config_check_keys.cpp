@@ -1,0 +1,91 @@
+// Every key of [service.NAME.check], and for which kinds of checks it is.
+#include <array>
+
+#include "tools/ballastd/config_keys.hpp"
+
+namespace ballast::tools::keys {
+namespace {
+
+using checker::CheckKind;
+using checker::CheckSettings;
+using checker::Limits;
+
+constexpr std::uint32_t number_of(CheckKind kind) {
+  return static_cast<std::uint32_t>(kind);
+}
+constexpr std::uint32_t ms(checker::Milliseconds time) {
+  return static_cast<std::uint32_t>(time.count());
+}
+
+constexpr auto kCheckKinds = std::to_array<Choice>({{"http", number_of(CheckKind::http)},
+                                                    {"tcp", number_of(CheckKind::tcp)},
+                                                    {"none", number_of(CheckKind::none)}});
+constexpr std::array<Choice, 2> kFirstChecks{{{"decides", 0}, {"up", 1}}};
+
+constexpr Limits kIntervalLimits{ms(checker::kMinInterval), ms(checker::kMaxInterval)};
+constexpr std::array kCheckFields{
+    BALLAST_FIELD(CheckSettings, "kind", kind, Form::choice, {0, 255}, {}, kCheckKinds),
+    BALLAST_FIELD(CheckSettings, "port", port, Form::number, {1, 65535}, "the instance's own"),
+    BALLAST_FIELD(CheckSettings, "keep_alive", keep_alive, Form::flag),
+    BALLAST_FIELD(CheckSettings, "max_body_bytes", max_body_bytes, Form::number,
+                  checker::kMaxBodyBytesLimits),
+    BALLAST_FIELD(CheckSettings, "tcp_sentinel", tcp_sentinel, Form::flag),
+    BALLAST_FIELD(CheckSettings, "interval", interval, Form::duration, kIntervalLimits),
+    BALLAST_FIELD(CheckSettings, "fast_interval", fast_interval, Form::duration, kIntervalLimits),
+    BALLAST_FIELD(CheckSettings, "timeout", timeout, Form::duration,
+                  {ms(checker::kMinTimeout), ms(checker::kMaxInterval)}),
+    BALLAST_FIELD(CheckSettings, "rise", rise, Form::number, {1, checker::kMaxRiseFall}),
+    BALLAST_FIELD(CheckSettings, "fall", fall, Form::number, {1, checker::kMaxRiseFall}),
+    BALLAST_FIELD(CheckSettings, "jitter", jitter_percent, Form::percent,
+                  {0, checker::kMaxJitterPercent}),
+    BALLAST_FIELD(CheckSettings, "first_check", first_check, Form::choice, {0, 1}, {},
+                  kFirstChecks)};
+
+constexpr Kinds kHttp = only(CheckKind::http);
+constexpr Kinds kTcp = only(CheckKind::tcp);
+
+constexpr auto kCheckKeys = std::to_array<CheckKey>({
+    {"kind"},
+    {"port"},
+    {"method", kHttp, "GET, HEAD, OPTIONS, POST, PUT", "\"GET\""},
+    {"path", kHttp, "starts with /, visible ASCII", "\"/\""},
+    {"host", kHttp, "visible ASCII; the address as written"},
+    {"headers", kHttp, "names and values; none"},
+    {"status", kHttp, "codes from 100 to 599", "\"200-399\""},
+    {"body_contains", kHttp, "a text; anything"},
+    {"body_regex", kHttp, "an expression of RE2; anything"},
+    {"max_body_bytes", kHttp},
+    {"keep_alive", kHttp},
+    {"tcp_sentinel", kTcp},
+    {"interval"},
+    {"fast_interval"},
+    {"timeout"},
+    {"rise"},
+    {"fall"},
+    {"jitter"},
+    {"first_check"},
+});
+
+constexpr auto kWords = [] {
+  std::array<std::string_view, kCheckKeys.size()> words;
+  for (std::size_t i = 0; i < words.size(); ++i)
+    words[i] = kCheckKeys[i].word;
+  return words;
+}();
+
+}  // namespace
+
+Words check() {
+  return kWords;
+}
+std::span<const Field<CheckSettings>> check_fields() {
+  return kCheckFields;
+}
+std::span<const CheckKey> check_keys() {
+  return kCheckKeys;
+}
+std::span<const Choice> check_kinds() {
+  return kCheckKinds;
+}
+
+}  // namespace ballast::tools::keys
