@@ -14,8 +14,6 @@ namespace ballast::checker {
 
 namespace {
 
-using Tick = std::chrono::milliseconds;
-
 std::size_t streams_allowed(std::size_t wanted) {
   rlimit limit{};
   std::size_t allowed = 1024;
@@ -57,13 +55,14 @@ void Loop::run_once(Duration max_wait) {
   Duration wait = std::max(max_wait, Duration::zero());
   if (const auto next = timers_.next()) {
     const auto now = std::chrono::steady_clock::now();
-    // What is due waits for nothing; what comes later is taken together with its neighbours, since
-    // every waking up costs more than the check that it is for.
-    const auto due = *next <= now ? *next : std::chrono::ceil<Tick>(*next);
+    const auto due = pace_.due(*next, now);
     wait = std::clamp<Duration>(due - now, Duration::zero(), wait);
   }
   poll(wait);
-  timers_.run_due(std::chrono::steady_clock::now());
+  // In a busy loop what is due before the tick waits for it.
+  const auto now = std::chrono::steady_clock::now();
+  const auto next = timers_.next();
+  if (next && pace_.due(*next, now) <= now) timers_.run_due(now);
 }
 
 void Loop::run() {

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "engine/checker/loop/pace.hpp"
 #include "engine/checker/loop/timers.hpp"
 #include "shm/endpoint.hpp"
 #include "shm/result.hpp"
@@ -147,6 +148,7 @@ class Loop : public Streams {
 
   std::size_t max_streams_;
   std::size_t open_streams_ = 0;
+  Pace pace_;
 
  private:
   Timers timers_;

@@ -24,12 +24,6 @@ namespace ballast::checker {
 namespace {
 
 constexpr unsigned kChainLength = 4;
-// Busy means 5,000 completions a second. Then a turn waits for kBatch of them, but not for longer
-// than kBatchTime, which is what a death may be seen later for it.
-constexpr std::chrono::milliseconds kWindow{10};
-constexpr std::size_t kBusy = 50;
-constexpr unsigned kBatch = 32;
-constexpr std::chrono::microseconds kBatchTime{500};
 // The index of a stream that never came to be, beyond any descriptor table.
 constexpr std::uint32_t kRefusedIndex = 0xFFFFFF;
 static_assert(kMaxStreams < kRefusedIndex);
@@ -88,6 +82,7 @@ class UringLoop final : public Loop {
     finish(sqe, Op::connect, id, IOSQE_FIXED_FILE | (chained ? IOSQE_IO_LINK : 0U));
     stream.connecting = true;
     ++stream.pending;
+    pace_.expect(chained && stream.receives ? 2 : 1);
     if (chained) prepare_exchange(stream, id);
     return id;
   }
@@ -99,6 +94,7 @@ class UringLoop final : public Loop {
     stream->payload = std::move(payload);
     stream->sent = 0;
     prepare_send(*stream, id, 0);
+    if (stream->receives) pace_.expect(1);  // an answer
   }
 
   void close(StreamId id) override {
@@ -127,14 +123,13 @@ class UringLoop final : public Loop {
   void poll(Duration wait) override {
     if (!refused_.empty()) wait = Duration::zero();
     if (!closing_.empty()) wait = std::min<Duration>(wait, kCloseDelay);
-    // With much going on, being woken for every single answer costs more than handling it.
-    const bool busy = is_busy();
-    if (busy) wait = std::min<Duration>(wait, kBatchTime);
+    wait = pace_.patience(wait);
     __kernel_timespec timeout{};
     timeout.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(wait).count();
     timeout.tv_nsec = (wait % std::chrono::seconds(1)).count();
     io_uring_cqe* first = nullptr;
-    io_uring_submit_and_wait_timeout(ring_.get(), &first, busy ? kBatch : 1, &timeout, nullptr);
+    io_uring_submit_and_wait_timeout(ring_.get(), &first, static_cast<unsigned>(pace_.worth()),
+                                     &timeout, nullptr);
 
     for (std::size_t n = refused_.size(); n > 0 && !refused_.empty(); --n) {
       const Refused one = refused_.front();
@@ -150,8 +145,9 @@ class UringLoop final : public Loop {
       ++count;
     }
     io_uring_cq_advance(ring_.get(), count);
-    completions_ += count;
-    if (count == 0 || closing_is_due(closing_.size(), open_streams_, max_streams_)) close_some();
+    pace_.came(count, std::chrono::steady_clock::now());
+    const bool nothing_else = count == 0 || (pace_.busy() && closing_.size() <= kClosesAtOnce);
+    if (nothing_else || closing_is_due(closing_.size(), open_streams_, max_streams_)) close_some();
   }
 
  private:
@@ -192,17 +188,6 @@ class UringLoop final : public Loop {
     std::function<void()> ready;
   };
 
-  // Whether the last window brought so many completions that waiting for several at once pays.
-  bool is_busy() {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - window_begin_ >= kWindow) {
-      busy_ = completions_ >= kBusy && now - window_begin_ < 2 * kWindow;
-      completions_ = 0;
-      window_begin_ = now;
-    }
-    return busy_;
-  }
-
   static void finish(io_uring_sqe* sqe, Op op, StreamId id, unsigned flags) {
     io_uring_sqe_set_flags(sqe, flags);
     io_uring_sqe_set_data64(sqe, tag(op, id.index, id.generation));
@@ -235,6 +220,7 @@ class UringLoop final : public Loop {
     finish(sqe, Op::send, id, IOSQE_FIXED_FILE | link);
     stream.sending = true;
     ++stream.pending;
+    pace_.expect(1);
   }
 
   void prepare_receive(Stream& stream, StreamId id) {
@@ -276,6 +262,7 @@ class UringLoop final : public Loop {
     finish(sqe, Op::cancel, id, 0);
     stream.cancelling = true;
     ++stream.pending;
+    pace_.expect(2);
   }
 
   void finish_winding_down(Stream& stream, StreamId id) {
@@ -285,6 +272,7 @@ class UringLoop final : public Loop {
     finish(sqe, Op::close, id, 0);
     stream.has_file = false;
     ++stream.pending;
+    pace_.expect(1);
   }
 
   void end(Stream& stream, StreamId id, int error) {
@@ -431,9 +419,6 @@ class UringLoop final : public Loop {
   UringRing ring_;
   StreamPlaces<Stream> streams_;
   std::deque<StreamId> closing_;
-  bool busy_ = false;
-  std::size_t completions_ = 0;  // in this window
-  TimePoint window_begin_{};
   std::deque<Refused> refused_;
   std::uint32_t refusals_ = 0;
   std::map<int, Watched> watched_;
