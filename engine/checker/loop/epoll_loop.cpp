@@ -3,6 +3,7 @@
 // life. State lives in this process alone and dies with it.
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -45,14 +46,14 @@ class EpollLoop final : public Loop {
   [[nodiscard]] Backend backend() const noexcept override { return Backend::epoll; }
 
   StreamId open(const OpenRequest& request) override {
-    const StreamId id = streams_.claim();
+    const StreamId id = streams_.claim(Left::nothing, kMaxStreams);
     ++open_streams_;
     Stream& stream = streams_[id.index];
     stream.handler = request.handler;
     stream.user = request.user;
     stream.payload = request.first;
     stream.datagram = request.datagram;
-    if (const int error = start(stream, id, request.peer); error != 0)
+    if (const int error = start(stream, id, request); error != 0)
       failed_.push_back({id, error});
     return id;
   }
@@ -107,6 +108,7 @@ class EpollLoop final : public Loop {
       const std::function<void()> ready = found->second;  // it may unwatch itself
       ready();
     }
+    pace_.came(static_cast<std::size_t>(std::max(n, 0)), std::chrono::steady_clock::now());
     const bool idle = n <= 0 && failed.empty();
     if (idle || closing_is_due(closing_.size(), open_streams_, max_streams_)) close_some();
   }
@@ -116,6 +118,7 @@ class EpollLoop final : public Loop {
     int fd = -1;
     std::uint32_t generation = 1;
     bool used = false;
+    Left left = Left::nothing;
     bool connected = false;
     bool datagram = false;
     StreamHandler* handler = nullptr;
@@ -148,14 +151,21 @@ class EpollLoop final : public Loop {
     }
   }
 
-  int start(Stream& stream, StreamId id, const shm::Endpoint& peer) {
+  int start(Stream& stream, StreamId id, const OpenRequest& request) {
     if (open_streams_ > max_streams_) return EMFILE;
     sockaddr_storage address{};
-    const socklen_t length = peer.to_sockaddr(address);
+    const socklen_t length = request.peer.to_sockaddr(address);
     if (length == 0) return EAFNOSUPPORT;
     const int type = stream.datagram ? SOCK_DGRAM : SOCK_STREAM;
     stream.fd = socket(address.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (stream.fd < 0) return errno;
+    if (request.abrupt) {
+      // Closing resets; and what is sent first also ends the handshake.
+      const linger now{1, 0};
+      setsockopt(stream.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+      const int on = 1;
+      setsockopt(stream.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &on, sizeof on);
+    }
     const auto* generic = reinterpret_cast<const sockaddr*>(&address);
     if (connect(stream.fd, generic, length) != 0 && errno != EINPROGRESS) return errno;
     // Only now: a socket that has not begun to connect would report a hang-up. No edge is missed,

@@ -67,6 +67,11 @@ struct OpenRequest {
   // The connection will most likely be refused: a backend may put off what follows it until it is
   // there.
   bool doubtful = false;
+  // Nothing is lost if the connection ends with a reset: whoever opens it closes it with the answer
+  // read, or wanted to know only that it comes about. Costs both sides least, and leaves no socket
+  // in TIME_WAIT. The peer's program may never hear of a connection on which nothing was sent. Not
+  // for peers that speak first.
+  bool abrupt = false;
   // A connected UDP socket instead of a TCP stream: every payload is a datagram, every on_data is
   // one, of which kMaxDatagramBytes are seen. It is told of refusals (ICMP) and of failures to send
   // as a stream's end, and never of an end without an error.

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <ratio>
 
 namespace ballast::checker {
 
@@ -18,7 +20,6 @@ class Pace {
 
   // Timers of one tick are taken together. In bursts of 2 ms no 10 ms hold more than six of them,
   // which is 1.2 times the mean.
-  static constexpr std::chrono::milliseconds kQuietTick{1};
   static constexpr std::chrono::milliseconds kBusyTick{2};
   // Answers are waited for together so long; what a death may be seen later for it.
   static constexpr std::chrono::microseconds kPatience{500};
@@ -32,7 +33,9 @@ class Pace {
   // When a timer set for `when` is to fire: together with its neighbours. In a quiet loop what is
   // due waits for nothing.
   [[nodiscard]] TimePoint due(TimePoint when, TimePoint now) const {
-    if (busy_) return std::chrono::ceil<std::chrono::duration<long, std::ratio<1, 500>>>(when);
+    using Tick = std::chrono::duration<std::int64_t, std::ratio<2, 1000>>;
+    static_assert(Tick(1) == kBusyTick);
+    if (busy_) return std::chrono::ceil<Tick>(when);
     return when <= now ? when : std::chrono::ceil<std::chrono::milliseconds>(when);
   }
 

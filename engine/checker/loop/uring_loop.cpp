@@ -5,6 +5,7 @@
 // without being asked for. All state is this process's own; the kernel cancels everything when it
 // dies.
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 
 #include <algorithm>
@@ -23,13 +24,28 @@ namespace ballast::checker {
 
 namespace {
 
-constexpr unsigned kChainLength = 4;
+constexpr unsigned kChainLength = 5;
+// Sockets that are kept for the next connection, at most.
+constexpr std::size_t kMaxBlankSockets = 256;
+// Socket options by io_uring: Linux 6.7, later than liburing 2.3.
+constexpr unsigned kSetSocketOption = 3;  // SOCKET_URING_OP_SETSOCKOPT
 // The index of a stream that never came to be, beyond any descriptor table.
 constexpr std::uint32_t kRefusedIndex = 0xFFFFFF;
 static_assert(kMaxStreams < kRefusedIndex);
 
 // user_data: generation (32 bits), index (24), operation (8).
-enum class Op : std::uint8_t { socket = 1, connect, send, receive, cancel, close, watch, ignore };
+enum class Op : std::uint8_t {
+  socket = 1,
+  option,
+  connect,
+  send,
+  receive,
+  cancel,
+  disconnect,
+  close,
+  watch,
+  ignore
+};
 
 constexpr std::uint64_t tag(Op op, std::uint32_t index, std::uint32_t generation) {
   return std::uint64_t{generation} << 32 | std::uint64_t{index} << 8 |
@@ -58,9 +74,14 @@ class UringLoop final : public Loop {
     const socklen_t length = request.peer.to_sockaddr(address);
     if (length == 0 || length > sizeof(Address)) return refuse(EAFNOSUPPORT, request);
 
-    const StreamId id = streams_.claim();
+    const bool abrupt = request.abrupt && !request.datagram;
+    const Left blank = address.ss_family == AF_INET ? Left::ipv4_socket : Left::ipv6_socket;
+    const StreamId id = streams_.claim(abrupt ? blank : Left::nothing, max_streams_);
     ++open_streams_;
     Stream& stream = streams_[id.index];
+    const bool has_socket = abrupt && stream.left == blank;
+    stream.left = blank;
+    stream.abrupt = abrupt;
     stream.handler = request.handler;
     stream.user = request.user;
     stream.payload = request.first;
@@ -68,16 +89,12 @@ class UringLoop final : public Loop {
     std::memcpy(&stream.address, &address, length);
 
     ring_.reserve(kChainLength);
-    io_uring_sqe* sqe = ring_.next();
-    io_uring_prep_socket_direct(sqe, address.ss_family, request.datagram ? SOCK_DGRAM : SOCK_STREAM,
-                                0, id.index, 0);
-    finish(sqe, Op::socket, id, IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS);
-
+    if (!has_socket) prepare_socket(stream, id, address.ss_family);
     stream.receives = request.receive;
     // A chain that breaks at its connect costs a completion for each link behind it.
     stream.put_off = request.doubtful;
     const bool chained = !stream.put_off && (stream.payload != nullptr || stream.receives);
-    sqe = ring_.next();
+    io_uring_sqe* sqe = ring_.next();
     io_uring_prep_connect(sqe, static_cast<int>(id.index), &stream.address.generic, length);
     finish(sqe, Op::connect, id, IOSQE_FIXED_FILE | (chained ? IOSQE_IO_LINK : 0U));
     stream.connecting = true;
@@ -168,6 +185,10 @@ class UringLoop final : public Loop {
     bool sending = false;
     bool cancelling = false;
     bool datagram = false;
+    bool abrupt = false;
+    bool disconnecting = false;  // or disconnected
+    bool blank = false;          // disconnected: the socket is as new
+    Left left = Left::nothing;   // once it is blank
     int socket_error = 0;
     int send_error = 0;
     StreamHandler* handler = nullptr;
@@ -195,8 +216,8 @@ class UringLoop final : public Loop {
 
   // ---- streams
 
-  void release(StreamId id) {
-    streams_.release(id.index);
+  void release(StreamId id, Left left = Left::nothing) {
+    streams_.release(id.index, left);
     --open_streams_;
   }
 
@@ -205,6 +226,32 @@ class UringLoop final : public Loop {
     const StreamId id{kRefusedIndex, refusals_};
     refused_.push_back({id, request.handler, request.user, error});
     return id;
+  }
+
+  // A new socket takes the place of whatever the last tenant has left there.
+  void prepare_socket(const Stream& stream, StreamId id, int family) {
+    io_uring_sqe* sqe = ring_.next();
+    io_uring_prep_socket_direct(sqe, family, stream.datagram ? SOCK_DGRAM : SOCK_STREAM, 0,
+                                id.index, 0);
+    finish(sqe, Op::socket, id, IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS);
+    if (stream.abrupt && options_work_) prepare_option(id);
+  }
+
+  // Saves the packet that ends the handshake: what is sent next says the same, be it the question
+  // or the reset. A server that is only knocked at so never wakes up. (HAProxy's checks do the
+  // same, by TCP_QUICKACK, which a socket that is used again forgets.) Goes on without where it
+  // fails.
+  void prepare_option(StreamId id) {
+    static constexpr int kOn = 1;
+    io_uring_sqe* sqe = ring_.next();
+    io_uring_prep_rw(IORING_OP_URING_CMD, sqe, static_cast<int>(id.index), nullptr, 0, 0);
+    sqe->cmd_op = kSetSocketOption;
+    // As in newer versions of io_uring.h: the level and the name where `addr` is, the length and
+    // the address of the value behind.
+    sqe->addr = std::uint64_t{TCP_DEFER_ACCEPT} << 32 | std::uint64_t{IPPROTO_TCP};
+    sqe->file_index = sizeof kOn;
+    sqe->addr3 = reinterpret_cast<std::uintptr_t>(&kOn);
+    finish(sqe, Op::option, id, IOSQE_FIXED_FILE | IOSQE_IO_HARDLINK | IOSQE_CQE_SKIP_SUCCESS);
   }
 
   // The first payload, if there is one, and the receive that stays.
@@ -244,7 +291,9 @@ class UringLoop final : public Loop {
       closing_.pop_front();
       Stream& stream = streams_[id.index];
       stream.winding_down = true;
-      if (stream.pending > 0) {
+      if (may_disconnect(stream) && !stream.connecting && !stream.sending) {
+        prepare_disconnect(stream, id);
+      } else if (stream.pending > 0) {
         prepare_cancel(stream, id);
       } else {
         finish_winding_down(stream, id);
@@ -265,8 +314,27 @@ class UringLoop final : public Loop {
     pace_.expect(2);
   }
 
+  [[nodiscard]] bool may_disconnect(const Stream& stream) const {
+    return stream.abrupt && stream.has_file && !stream.disconnecting &&
+           streams_.furnished() < kMaxBlankSockets;
+  }
+
+  // Resets the connection, which also ends the receive, and leaves the socket as new: making one
+  // and unmaking it again costs a third of a check on a new connection.
+  void prepare_disconnect(Stream& stream, StreamId id) {
+    static constexpr sockaddr kNobody{AF_UNSPEC, {}};
+    io_uring_sqe* sqe = ring_.next();
+    io_uring_prep_connect(sqe, static_cast<int>(id.index), &kNobody, sizeof kNobody);
+    finish(sqe, Op::disconnect, id, IOSQE_FIXED_FILE);
+    stream.disconnecting = true;
+    ++stream.pending;
+    pace_.expect(stream.pending);
+  }
+
   void finish_winding_down(Stream& stream, StreamId id) {
+    if (stream.blank) return release(id, stream.left);
     if (!stream.has_file) return release(id);
+    if (may_disconnect(stream)) return prepare_disconnect(stream, id);
     io_uring_sqe* sqe = ring_.next();
     io_uring_prep_close_direct(sqe, id.index);
     finish(sqe, Op::close, id, 0);
@@ -299,6 +367,9 @@ class UringLoop final : public Loop {
         stream.has_file = false;
         stream.socket_error = -completion.result;
         return;
+      case Op::option:  // on failure only, which does not break the chain
+        options_work_ = false;
+        return;
       case Op::connect:
         --stream.pending;
         stream.connecting = false;
@@ -317,6 +388,10 @@ class UringLoop final : public Loop {
         // Found: its own completion follows, and what is to be done next is decided then.
         if (completion.result >= 0 && stream.pending > 0) return;
         break;
+      case Op::disconnect:
+        --stream.pending;
+        stream.blank = completion.result >= 0;
+        break;
       case Op::close:
         --stream.pending;
         break;
@@ -327,7 +402,7 @@ class UringLoop final : public Loop {
     if (stream.generation != id.generation || !stream.winding_down) return;
     if (stream.pending == 0) {
       finish_winding_down(stream, id);
-    } else if (!stream.cancelling && stream.has_file) {
+    } else if (!stream.cancelling && !stream.disconnecting && stream.has_file) {
       prepare_cancel(stream, id);
     }
   }
@@ -419,6 +494,7 @@ class UringLoop final : public Loop {
   UringRing ring_;
   StreamPlaces<Stream> streams_;
   std::deque<StreamId> closing_;
+  bool options_work_ = true;
   std::deque<Refused> refused_;
   std::uint32_t refusals_ = 0;
   std::map<int, Watched> watched_;

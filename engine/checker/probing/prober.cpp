@@ -306,9 +306,19 @@ class Prober::Impl final : public StreamHandler {
     request.receive = !target.exchange->connecting_is_all() || target.recipe->watches;
     request.datagram = target.check().kind == CheckKind::udp;
     request.doubtful = target.hurried;
+    request.abrupt = ends_abruptly(target);
     request.handler = this;
     request.user = target.index;
     target.stream = target.streams().open(request);
+  }
+
+  // Where this side has the last word: after an answer that was asked for, on a connection that is
+  // not kept, and where connecting is all.
+  [[nodiscard]] static bool ends_abruptly(const Target& target) {
+    const CheckSettings& check = target.check();
+    if (check.tls.enabled) return false;
+    if (target.exchange->connecting_is_all()) return !target.recipe->watches;
+    return check.kind == CheckKind::http && !check.keep_alive;
   }
 
   // While a dead server's listener is torn down the kernel may drop our SYN without a word, and

@@ -129,6 +129,70 @@ TEST_CASE("a doubtful connection is refused, or works as any other") {
   });
 }
 
+TEST_CASE("streams that end abruptly, one after the other, hear nothing of each other") {
+  on_each_backend([](Backend backend) {
+    const auto good = fresh();
+    const auto unhealthy = fresh();
+    const auto nobody = fresh();
+    const auto six = tests::local_endpoint(tests::free_port(shm::Family::ipv6), shm::Family::ipv6);
+    const TinyServer server(Behaviour::good, {good, six});
+    const TinyServer other(Behaviour::unhealthy, {unhealthy});
+    // So few places that sockets of one family must make room for those of the other.
+    Fixture f(backend, 2);
+    const auto ask = [&](const shm::Endpoint& peer) {
+      f.recorder = {};
+      OpenRequest request{peer, std::make_shared<const std::string>(kRequest), true, &f.recorder,
+                          0};
+      request.abrupt = true;
+      const StreamId stream = f.loop->open(request);
+      f.until([&] { return f.recorder.received.size() >= 36 || f.recorder.count(Event::end) > 0; });
+      f.loop->close(stream);
+      f.until([&] { return f.loop->open_streams() == 0; });
+      return f.recorder.received.substr(0, 12);
+    };
+    for (int round = 0; round < 20; ++round) {
+      CHECK(ask(good) == "HTTP/1.1 200");
+      CHECK(ask(nobody).empty());
+      CHECK(f.recorder.events.back().error == ECONNREFUSED);
+      CHECK(ask(unhealthy) == "HTTP/1.1 503");
+      if (round % 3 == 0) CHECK(ask(six) == "HTTP/1.1 200");
+    }
+    // A connection that is given up while it waits for its answer leaves nothing behind either.
+    const tests::TinyServer silent(Behaviour::hangs, {nobody});
+    for (int round = 0; round < 5; ++round) {
+      f.recorder = {};
+      OpenRequest request{nobody, std::make_shared<const std::string>(kRequest), true, &f.recorder,
+                          0};
+      request.abrupt = true;
+      const StreamId stream = f.loop->open(request);
+      if (round > 0) f.until([&] { return f.recorder.count(Event::connect) == 1; });
+      f.loop->close(stream);
+      f.until([&] { return f.loop->open_streams() == 0; });
+      CHECK(ask(good) == "HTTP/1.1 200");
+      CHECK(f.recorder.received == kAnswer);
+    }
+  });
+}
+
+TEST_CASE("a bare connection that ends abruptly") {
+  on_each_backend([](Backend backend) {
+    const auto endpoint = fresh();
+    const auto nobody = fresh();
+    const TinyServer server(Behaviour::good, {endpoint});
+    Fixture f(backend);
+    for (int round = 0; round < 20; ++round) {
+      f.recorder = {};
+      OpenRequest request{round % 4 == 3 ? nobody : endpoint, nullptr, false, &f.recorder, 0};
+      request.abrupt = true;
+      const StreamId stream = f.loop->open(request);
+      f.until([&] { return !f.recorder.events.empty(); });
+      CHECK(f.recorder.events.front().kind == (round % 4 == 3 ? Event::end : Event::connect));
+      f.loop->close(stream);
+    }
+    f.until([&] { return f.loop->open_streams() == 0; });
+  });
+}
+
 TEST_CASE("failures to connect, told later and never from within open") {
   on_each_backend([](Backend backend) {
     Fixture f(backend);
