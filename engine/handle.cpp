@@ -5,6 +5,7 @@
 #include <mutex>
 #include <new>
 
+#include "engine/breaker_events.hpp"
 #include "engine/fork_watch.hpp"
 #include "engine/ketama.hpp"
 
@@ -249,6 +250,11 @@ ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_
       choice.because =
           choice.slot == request.preferred.slot ? Because::sticky : Because::sticky_lost;
     }
+    if (choice.result == PickResult::ok && (choice.flags & pick_flags::kPermit) != 0) {
+      record_breaker(attachment_.segment(), attachment_.picker(), choice.slot,
+                     shm::incarnation_of(choice.state), shm::EventKind::breaker_half_open,
+                     BreakerState::open, 0);
+    }
     switch (choice.result) {
       case PickResult::ok:
         if (attachment_.counters() != nullptr) return take(choice, view.first(), out);
@@ -289,8 +295,13 @@ void Handle::finish_report(const ballast_pick_t& pick, ballast_outcome_t outcome
   if (outcome == BALLAST_SUCCESS && !is_trial) {
     feed_breaker_success(pick);
   } else {
-    feed_breaker(attachment_.segment(), pick, outcome, retry_after_ms,
-                 attachment_.picker().clock_ms);
+    const Noted noted = feed_breaker(attachment_.segment(), pick, outcome, retry_after_ms,
+                                     attachment_.picker().clock_ms);
+    if (noted != Noted::opened && noted != Noted::closed) return;
+    record_breaker(
+        attachment_.segment(), attachment_.picker(), pick.slot, pick.incarnation,
+        noted == Noted::opened ? shm::EventKind::breaker_opened : shm::EventKind::breaker_closed,
+        is_trial ? BreakerState::half_open : BreakerState::closed, outcome);
   }
 }
 

@@ -169,7 +169,9 @@ Reaped reap_dead_rows(const WorkersWriter& workers, const LockFile& lock, std::u
       // Before the row is free: until then whoever dies here is reaped again.
       drop_tokens(workers.header->tokens_dirty, workers.journal(i).pending, workers.row(i),
                   held_tokens);
-      reaped.abandoned += reap(record.claim, workers.row(i));
+      const std::uint64_t abandoned = reap(record.claim, workers.row(i));
+      reaped.abandoned += abandoned;
+      reaped.owners.push_back({i, record.pid.load(std::memory_order_relaxed), abandoned});
       record.reaps.store(record.reaps.load(std::memory_order_relaxed) + 1,
                          std::memory_order_relaxed);
       ++reaped.rows;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "shm/layout.hpp"
 #include "shm/ofd_lock.hpp"
@@ -61,9 +62,17 @@ class Row {
   FileHeader* header_;
 };
 
+// A row that was reaped, as its dead owner had described itself.
+struct ReapedRow {
+  std::uint64_t row = 0;
+  std::uint64_t pid = 0;
+  std::uint64_t abandoned = 0;
+};
+
 struct Reaped {
   std::uint64_t rows = 0;
-  std::uint64_t abandoned = 0;  // requests that the dead had in flight
+  std::uint64_t abandoned = 0;      // requests that the dead had in flight
+  std::vector<ReapedRow> owners{};  // each of the rows
 };
 
 // Frees every live row whose lock nobody holds, of `count` rows from `first` on. Any process that

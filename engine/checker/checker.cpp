@@ -3,9 +3,10 @@
 // the shadow into office and through reloads, and so do its connections.
 #include "engine/checker/checker.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <map>
 #include <optional>
 #include <set>
@@ -71,30 +72,30 @@ class Checker::Impl {
   shm::Status take(shm::Lease lease, const Settings& settings) {
     auto publisher = Publisher::open(std::move(lease), settings);
     if (!publisher) return publisher.error();
+    publisher->set_transition_sink([this](const Transition& transition) { log(transition); });
+    if (publisher->adopted()) publisher->record(taken_over(*publisher, settings));
     if (const auto& lost = publisher->lost_workers()) {
       // Without the advice, which is taken here.
       const std::string what = lost->to_text();
-      tell(Level::warning, "workers_file_lost",
-           {{"because", what.substr(0, what.find(';'))},
-            {"consequence", "counts start again from zero in another segment"}});
+      Transition told = about({}, shm::EventKind::workers_file_lost, shm::EventBy::checker);
+      told.level = Level::warning;
+      told.event.value = publisher->segment_id();
+      told.also = {{"because", what.substr(0, what.find(';'))},
+                   {"consequence", "counts start again from zero in another segment"}};
+      publisher->record(std::move(told));
     }
     if (const auto applied = publisher->apply(settings); !applied) return applied.error();
+    if (!publisher->adopted()) publisher->record(taken_over(*publisher, settings));
     publisher_.emplace(std::move(*publisher));
     settle(settings);
     ticker_ = loop_.every(kTickPeriod, [this] { tick(); });
     load_timer_ = loop_.timers().create([this] { look_at_loads(); });
-    tell(Level::info, publisher_->adopted() ? "segment_adopted" : "segment_created",
-         {{"segment", std::to_string(publisher_->segment_id())},
-          {"term", std::to_string(publisher_->term())},
-          {"services", std::to_string(settings.services.size())},
-          {"instances", std::to_string(count_instances(settings))}});
     tick();  // beat at once, and reap who died while nobody was in office
     if (publisher_) look_at_loads();
     return shm::Done{};
   }
 
   shm::Status reload(const Settings& settings) {
-    const std::uint64_t segment = publisher_->segment_id();
     const std::vector<InstanceId> trusted_now = trust_before_checking(settings);
     for (const Notice& notice : publisher_->take_notices())
       tell_notice(notice);
@@ -103,10 +104,6 @@ class Checker::Impl {
         assume(id, Health::unknown);
       return applied.error();
     }
-    if (publisher_->segment_id() != segment) {
-      tell(Level::info, "segment_grown",
-           {{"from", std::to_string(segment)}, {"to", std::to_string(publisher_->segment_id())}});
-    }
     settle(settings);
     look_at_loads();  // perhaps more often from now on
     return shm::Done{};
@@ -114,16 +111,44 @@ class Checker::Impl {
 
   void leave() noexcept {
     stop_ticking();
-    if (publisher_) publisher_->leave();
+    if (publisher_) {
+      Transition left = about({}, shm::EventKind::checker_left, shm::EventBy::checker);
+      name_checker(left, *publisher_);
+      publisher_->record(std::move(left));
+      publisher_->leave();
+    }
     publisher_.reset();
+  }
+
+  void record(Transition transition) {
+    if (publisher_) {
+      publisher_->record(std::move(transition));
+    } else {
+      log(transition);
+    }
   }
 
   [[nodiscard]] ProberStats stats() const { return prober_.stats(); }
 
  private:
-  void tell(Level level, std::string name,
-            std::vector<std::pair<std::string, std::string>> fields) {
-    if (options_.on_event) options_.on_event({level, std::move(name), std::move(fields)});
+  void log(const Transition& transition) const {
+    if (options_.on_event) options_.on_event(to_log(transition));
+  }
+
+  static void name_checker(Transition& transition, const Publisher& publisher) {
+    transition.event.id =
+        shm::pack_event_pair(static_cast<std::uint64_t>(::getpid()), publisher.term());
+    transition.event.value = publisher.segment_id();
+  }
+
+  static Transition taken_over(const Publisher& publisher, const Settings& settings) {
+    Transition transition = about(
+        {}, publisher.adopted() ? shm::EventKind::segment_adopted : shm::EventKind::segment_created,
+        shm::EventBy::checker);
+    name_checker(transition, publisher);
+    transition.also = {{"services", std::to_string(settings.services.size())},
+                       {"instances", std::to_string(count_instances(settings))}};
+    return transition;
   }
 
   // Makes the prober check what the settings name, and nothing else.
@@ -187,7 +212,10 @@ class Checker::Impl {
       target.incarnation = published.incarnation;
       const bool unchecked = target.check.kind == CheckKind::none;
       if (target.health == Health::unknown && !unchecked) target.health = published.health;
-      if (target.health != published.health) publish(target);
+      if (target.health == published.health) continue;
+      publish(target);
+      // What was found out in the shadow.
+      if (target.health != Health::unknown) record(flipped(target, published.health, {}));
     }
   }
 
@@ -228,17 +256,26 @@ class Checker::Impl {
     const auto found = targets_.find(id);
     if (found == targets_.end()) return;
     Target& target = found->second;
+    const Health before = target.health;
     target.health = verdict.healthy ? Health::up : Health::down;
     target.reason = verdict.check.reason;
     publish(target);
-    if (!publisher_) return;
-    tell(verdict.healthy ? Level::info : Level::warning,
-         verdict.healthy ? "instance_up" : "instance_down",
-         {{"service", target.service},
-          {"instance", target.instance.text},
-          {"reason", shm::to_text(target.reason)},
-          {"detail", std::to_string(verdict.check.detail)},
-          {"check_us", std::to_string(verdict.check.latency.count())}});
+    if (publisher_) record(flipped(target, before, verdict.check));
+  }
+
+  static Transition flipped(const Target& target, Health before, const CheckResult& check) {
+    const bool up = target.health == Health::up;
+    Transition told = about(target.service, target.instance,
+                            up ? shm::EventKind::instance_up : shm::EventKind::instance_down,
+                            shm::EventBy::probe);
+    told.level = up ? Level::info : Level::warning;
+    told.event.from = static_cast<std::uint8_t>(before);
+    told.event.to = static_cast<std::uint8_t>(target.health);
+    told.event.reason = static_cast<std::uint16_t>(target.reason);
+    told.event.value = shm::pack_event_pair(static_cast<std::uint32_t>(check.detail),
+                                            static_cast<std::uint64_t>(check.latency.count()));
+    if (!check.note.empty()) told.also.emplace_back("note", check.note);
+    return told;
   }
 
   void on_check(InstanceId id, const CheckResult& result) {
@@ -260,18 +297,17 @@ class Checker::Impl {
 
   void tick() {
     const TickReport report = publisher_->tick();
-    if (report.reaped_rows != 0) {
-      tell(Level::warning, "rows_reaped",
-           {{"rows", std::to_string(report.reaped_rows)},
-            {"abandoned", std::to_string(report.abandoned)}});
-    }
     for (const Notice& notice : report.notices)
       tell_notice(notice);
-    if (report.drained_previous) tell(Level::info, "segment_drained", {});
     if (report.directory_gone || report.handover_requested) {
       const bool gone = report.directory_gone;
       stop_ticking();
-      if (gone) tell(Level::error, "directory_gone", {});
+      if (gone) {
+        Transition told = about({}, shm::EventKind::directory_gone, shm::EventBy::checker);
+        told.level = Level::error;
+        told.event.value = publisher_->segment_id();
+        record(std::move(told));
+      }
       if (options_.on_stop) {
         options_.on_stop(gone ? StopReason::directory_gone : StopReason::handover);
       }
@@ -288,34 +324,7 @@ class Checker::Impl {
   }
 
   void tell_notice(const Notice& notice) {
-    const ServiceSettings& service = publisher_->settings().services[notice.service];
-    std::vector<std::pair<std::string, std::string>> fields{{"service", service.name}};
-    const auto add = [&](const char* name, std::string value) {
-      fields.emplace_back(name, std::move(value));
-    };
-    switch (notice.kind) {
-      case Notice::Kind::ejected:
-        add("instance", service.instances[notice.instance].text);
-        add("reason", to_text(notice.verdict.reason));
-        add("value", std::to_string(std::llround(notice.verdict.value)));
-        add("limit", std::to_string(std::llround(notice.verdict.limit)));
-        add("for_ms", std::to_string(notice.for_ms));
-        add("times", std::to_string(notice.times));
-        tell(Level::warning, "instance_ejected", std::move(fields));
-        break;
-      case Notice::Kind::taken_back:
-        add("instance", service.instances[notice.instance].text);
-        add("because", to_text(notice.because));
-        tell(Level::info, "instance_taken_back", std::move(fields));
-        break;
-      case Notice::Kind::panic_began:
-        add("mode", notice.mode == engine::PanicMode::fail ? "fail" : "all");
-        tell(Level::error, "panic_began", std::move(fields));
-        break;
-      case Notice::Kind::panic_ended:
-        tell(Level::info, "panic_ended", std::move(fields));
-        break;
-    }
+    record(to_transition(notice, publisher_->settings().services[notice.service]));
   }
 
   void stop_ticking() noexcept {
@@ -351,6 +360,9 @@ shm::Status Checker::take(shm::Lease lease, const Settings& settings) {
 }
 shm::Status Checker::reload(const Settings& settings) {
   return impl_->reload(settings);
+}
+void Checker::record(Transition transition) {
+  impl_->record(std::move(transition));
 }
 void Checker::leave() noexcept {
   impl_->leave();

@@ -16,6 +16,7 @@
 #include "engine/checker/event.hpp"
 #include "engine/checker/loop/loop.hpp"
 #include "engine/checker/probing/prober.hpp"
+#include "engine/checker/publishing/transition.hpp"
 #include "engine/checker/settings.hpp"
 #include "shm/lease.hpp"
 #include "shm/result.hpp"
@@ -59,6 +60,11 @@ class Checker {
   // Changes the settings of a running checker. Instances that stay keep their state, counts and
   // connections. On error everything goes on as before.
   shm::Status reload(const Settings& settings);
+
+  // Something happened that people may want to find again: into the flight recorder and the log, in
+  // one step (before `take` and after `leave`, the log alone). docs/events.md says how to add a
+  // kind.
+  void record(Transition transition);
 
   // Leaves in order; the table stays for the workers. The checker is of no more use.
   void leave() noexcept;

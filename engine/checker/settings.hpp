@@ -14,6 +14,7 @@
 #include "engine/policy.hpp"
 #include "engine/strategy.hpp"
 #include "shm/endpoint.hpp"
+#include "shm/event.hpp"
 #include "shm/state_word.hpp"
 
 namespace ballast::checker {
@@ -158,6 +159,10 @@ struct InstanceSettings {
   // Drain: no new requests, those in flight go on. Maintenance: the same, and said to people.
   shm::Admin admin = shm::Admin::ready;
   std::optional<shm::Endpoint> check_endpoint{};  // where to check instead of `endpoint`
+  // Who says so, for the flight recorder: the configuration, a source or an operator.
+  shm::EventBy named_by = shm::EventBy::config;
+  shm::EventBy weight_by = shm::EventBy::config;
+  shm::EventBy admin_by = shm::EventBy::config;
 
   friend bool operator==(const InstanceSettings&, const InstanceSettings&) = default;
 };
@@ -293,6 +298,8 @@ struct Settings {
   std::string state_file;           // where runtime changes are kept; empty: they end with ballastd
   std::string metrics_listen;       // "127.0.0.1:9464"; empty: no metrics
   std::vector<ServiceSettings> services;
+  // What brought these settings about, for the flight recorder.
+  shm::EventBy cause = shm::EventBy::config;
 };
 
 }  // namespace ballast::checker

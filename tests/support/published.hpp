@@ -50,6 +50,10 @@ class Published {
     REQUIRE_MESSAGE(applied, applied.error().to_text());
   }
   // Another checker takes over, from what the last one left.
+  void restart_with(checker::Settings settings) {
+    settings_ = std::move(settings);
+    restart();
+  }
   void restart() {
     publisher_->leave();
     publisher_.reset();

@@ -36,8 +36,18 @@ void keep_within_limits(InstanceSettings& instance) {
 }
 
 void alter(InstanceSettings& instance, const InstanceChange& change) {
-  if (change.admin) instance.admin = *change.admin;
-  if (change.weight) instance.weight = std::clamp<std::uint32_t>(*change.weight, 1, kMaxWeight);
+  if (change.admin) {
+    instance.admin = *change.admin;
+    instance.admin_by = shm::EventBy::operators;
+  }
+  if (change.weight) {
+    instance.weight = std::clamp<std::uint32_t>(*change.weight, 1, kMaxWeight);
+    instance.weight_by = shm::EventBy::operators;
+  }
+}
+
+void name_by(InstanceSettings& instance, shm::EventBy by) {
+  instance.named_by = instance.weight_by = instance.admin_by = by;
 }
 
 // The members of one service, as they are being found.
@@ -109,8 +119,10 @@ void Roster::configure(Settings configured) {
 }
 
 void Roster::discover(const std::string& service, std::size_t source, Set instances) {
-  for (InstanceSettings& instance : instances)
+  for (InstanceSettings& instance : instances) {
     keep_within_limits(instance);
+    name_by(instance, shm::EventBy::discovery);
+  }
   discovered_[{service, source}] = std::move(instances);
 }
 
@@ -142,6 +154,7 @@ Settings Roster::compose() const {
         if (!change.added) continue;
         InstanceSettings instance = change.instance;
         keep_within_limits(instance);
+        name_by(instance, shm::EventBy::operators);
         members.add(std::move(instance));
       }
     }

@@ -18,9 +18,15 @@ Steward::~Steward() {
   loop_.timers().destroy(timer_);
 }
 
+Settings Steward::composed(shm::EventBy cause) const {
+  Settings settings = roster_.compose();
+  settings.cause = cause;
+  return settings;
+}
+
 template <class Undo>
-shm::Status Steward::apply_now(Undo undo) {
-  const shm::Status applied = apply_(roster_.compose());
+shm::Status Steward::apply_now(shm::EventBy cause, Undo undo) {
+  const shm::Status applied = apply_(composed(cause));
   if (!applied) {
     undo();
     return applied;
@@ -34,13 +40,13 @@ shm::Status Steward::apply_now(Undo undo) {
 shm::Status Steward::configure(Settings configured) {
   const Roster before = roster_;
   roster_.configure(std::move(configured));
-  return apply_now([&] { roster_ = before; });
+  return apply_now(shm::EventBy::config, [&] { roster_ = before; });
 }
 
 shm::Status Steward::change(RuntimeChanges changes) {
   RuntimeChanges before = roster_.changes();
   roster_.change(std::move(changes));
-  return apply_now([&] { roster_.change(std::move(before)); });
+  return apply_now(shm::EventBy::operators, [&] { roster_.change(std::move(before)); });
 }
 
 void Steward::discover(const std::string& service, std::size_t source,
@@ -53,7 +59,7 @@ void Steward::discover(const std::string& service, std::size_t source,
 void Steward::apply_gathered() {
   gathering_ = false;
   const auto from = steady_clock::now();
-  const shm::Status applied = apply_(roster_.compose());
+  const shm::Status applied = apply_(composed(shm::EventBy::discovery));
   const auto now = steady_clock::now();
   not_before_ = now + kApplyPauseFactor * (now - from);
   if (!applied) on_error_(applied.error());

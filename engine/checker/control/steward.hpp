@@ -57,8 +57,10 @@ class Steward {
                 std::vector<InstanceSettings> instances);
 
  private:
+  // What the roster says now, and what brought that about.
+  [[nodiscard]] Settings composed(shm::EventBy cause) const;
   template <class Undo>
-  shm::Status apply_now(Undo undo);
+  shm::Status apply_now(shm::EventBy cause, Undo undo);
   void apply_gathered();
 
   Loop& loop_;

@@ -2,6 +2,7 @@
 #include "engine/checker/publishing/growth.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/checker/publishing/groups.hpp"
 #include "engine/generation_writer.hpp"
@@ -151,8 +152,9 @@ void recompute_carried(const shm::CheckerSegment& old, const shm::CheckerSegment
 }
 
 bool drain(const DrainingSegment& old, const shm::CheckerSegment& active, std::uint64_t first,
-           std::uint64_t count, bool carry) {
-  static_cast<void>(shm::reap_dead_rows(old.segment.workers, old.lock, first, count));
+           std::uint64_t count, bool carry, shm::Reaped* reaped) {
+  shm::Reaped dead = shm::reap_dead_rows(old.segment.workers, old.lock, first, count);
+  if (reaped != nullptr) *reaped = std::move(dead);
   bool empty = true;
   for (const shm::RowRecord& row : old.segment.workers.directory) {
     // [mm:row-claim] pairs with the release store that frees a row: its counts are final then.

@@ -13,6 +13,7 @@
 #include "shm/lease.hpp"
 #include "shm/ofd_lock.hpp"
 #include "shm/result.hpp"
+#include "shm/rows.hpp"
 #include "shm/segment.hpp"
 
 namespace ballast::checker {
@@ -40,9 +41,9 @@ void recompute_carried(const shm::CheckerSegment& old, const shm::CheckerSegment
 
 // Reaps the dead among `count` rows of the old segment from `first` on, and with `carry`, or when
 // no worker is left in it, brings the carried counters up to date: a pass over all its rows. True
-// when no worker is left.
+// when no worker is left. `reaped`, if not null, gets who was reaped.
 bool drain(const DrainingSegment& old, const shm::CheckerSegment& active, std::uint64_t first,
-           std::uint64_t count, bool carry);
+           std::uint64_t count, bool carry, shm::Reaped* reaped = nullptr);
 
 // Ends the draining with workers still in it: what they hold counts as abandoned.
 void cut_off(const DrainingSegment& old, const shm::CheckerSegment& active);

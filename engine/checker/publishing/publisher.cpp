@@ -12,10 +12,12 @@
 
 #include "engine/checker/loads/load_watch.hpp"
 #include "engine/checker/loads/token_counter.hpp"
+#include "engine/checker/publishing/changes.hpp"
 #include "engine/checker/publishing/growth.hpp"
 #include "engine/checker/publishing/plan.hpp"
 #include "engine/checker/steering/breaker_watch.hpp"
 #include "engine/checker/steering/steering.hpp"
+#include "engine/breaker_word.hpp"
 #include "engine/ejection_budget.hpp"
 #include "shm/crash_point.hpp"
 #include "shm/generation.hpp"
@@ -95,7 +97,9 @@ struct Publisher::State {
   TokenCounter tokens;
   Steering steering;
   BreakerWatch breakers;
+  Recorder recorder{};
   KeptTables kept{};
+  bool ever_applied = false;  // `settings` are what the table says
 
   shm::Status grow(const Settings& wanted, const StickySecrets& sticky, std::uint64_t now_ms);
   void remember(const Settings& wanted, const Plan& plan, std::uint64_t now_ms);
@@ -106,6 +110,14 @@ struct Publisher::State {
       loads.forget(arrived);
   }
   void follow_breakers(const Plan& plan);
+  // What carrying out `plan` changes of `table`; nothing for a namespace that has just been made.
+  [[nodiscard]] std::vector<Transition> changes_by(const shm::TableWriter& table, const Plan& plan,
+                                                   const Settings& wanted) const {
+    if (!ever_applied && !adopted) return {};
+    return find_changes(table, plan, wanted, ever_applied ? &settings : nullptr);
+  }
+  void record_reaped(const shm::Reaped& reaped) const;
+  void record_breakers();
   void start_draining(std::uint64_t id);
   std::uint64_t free_cooled_slots();
   [[nodiscard]] PublishedInstance* find(std::uint16_t slot, std::uint32_t incarnation);
@@ -164,6 +176,9 @@ shm::Result<Publisher> Publisher::open(shm::Lease lease, const Settings& setting
                                              Steering(shm::realtime_ns()),
                                              {}});
   sign(state->segment, state->lease);
+  state->recorder = Recorder(state->lease.term());
+  state->recorder.follow(state->segment);
+  state->recorder.clean();
   BALLAST_POINT("takeover.signed");
   const std::uint64_t previous = state->segment.table.header->previous_segment.load(kRelaxed);
   if (previous != 0 && previous != state->segment.id) state->start_draining(previous);
@@ -186,6 +201,7 @@ shm::Result<Publisher> Publisher::open(shm::Lease lease, const Settings& setting
 void Publisher::State::start_draining(std::uint64_t id) {
   if (auto old = open_draining(lease.directory(), id)) {
     supersede_segment(old->segment, segment.id);
+    recorder.carry_again(old->segment);
     previous = std::move(*old);
   } else {
     segment.table.header->previous_segment.store(0, kRelaxed);
@@ -213,11 +229,15 @@ shm::Status Publisher::apply(const Settings& settings, std::uint64_t now_ms) {
   if (!plan && plan.error().kind != shm::ErrorKind::full) return plan.error();
   const bool rows_fit = settings.max_workers <= s.segment.workers.directory.size();
   if (!plan || !rows_fit || !s.lock) return s.grow(settings, *sticky, now_ms);
+  std::vector<Transition> changes = s.changes_by(s.segment.table, *plan, settings);
   carry_out(*plan, settings, *sticky, s.segment.table, s.segment.workers);
   // Only now is a first segment named: workers that still pick from the files of a directory that
   // was removed would find no service in an empty one.
   if (s.lease.active_segment() != s.segment.id) s.lease.set_active_segment(s.segment.id);
   s.remember(settings, *plan, now_ms);
+  for (Transition& change : changes)
+    s.recorder.record(std::move(change));
+  s.record_breakers();
   return shm::Done{};
 }
 
@@ -241,6 +261,7 @@ shm::Status Publisher::State::grow(const Settings& wanted, const StickySecrets& 
   }
   const auto modes = modes_for(wanted);
   if (!modes) return modes.error();
+  const std::uint64_t old_id = segment.id;
   const std::uint64_t id = next_segment_id(directory);
   auto created =
       shm::CheckerSegment::create(directory, id, plan_geometry(wanted, &segment), *modes);
@@ -256,7 +277,12 @@ shm::Status Publisher::State::grow(const Settings& wanted, const StickySecrets& 
   BALLAST_POINT("growth.replicated");
   const auto plan = make_plan(created->table, wanted, kept);
   if (!plan) return give_up(plan.error());
+  std::vector<Transition> changes = changes_by(created->table, *plan, wanted);
   carry_out(*plan, wanted, sticky, created->table, created->workers);
+  Recorder fresh_recorder = recorder;
+  fresh_recorder.follow(*created);
+  if (previous) fresh_recorder.carry_more();
+  fresh_recorder.carry(segment);
   shm::FileHeader& header = *created->table.header;
   header.heartbeat.store(segment.table.header->heartbeat.load(kRelaxed), kRelaxed);
   // Without a workers file nobody is waited for: what they hold there cannot be read.
@@ -280,14 +306,23 @@ shm::Status Publisher::State::grow(const Settings& wanted, const StickySecrets& 
   } else {
     shm::remove_segment(directory, segment.id);
   }
+  Transition grown = about({}, shm::EventKind::segment_grown, shm::EventBy::checker);
+  grown.event.id = old_id;
+  grown.event.value = id;
   segment = std::move(*created);
   lock = std::move(*fresh_lock);
+  recorder = std::move(fresh_recorder);
   remember(wanted, *plan, now_ms);
+  recorder.record(std::move(grown));
+  for (Transition& change : changes)
+    recorder.record(std::move(change));
+  record_breakers();
   return shm::Done{};
 }
 
 void Publisher::State::remember(const Settings& wanted, const Plan& plan, std::uint64_t now_ms) {
   settings = wanted;
+  ever_applied = true;
   kept.keep_only(settings);
   instances.clear();
   by_slot.clear();
@@ -340,6 +375,40 @@ PublishedInstance* Publisher::State::find(std::uint16_t slot, std::uint32_t inca
   if (found == by_slot.end()) return nullptr;
   PublishedInstance& instance = instances[found->second];
   return instance.incarnation == incarnation ? &instance : nullptr;
+}
+
+void Publisher::State::record_reaped(const shm::Reaped& reaped) const {
+  for (const shm::ReapedRow& row : reaped.owners) {
+    Transition gone = about({}, shm::EventKind::row_reaped, shm::EventBy::checker);
+    gone.level = Level::warning;
+    gone.event.id = shm::pack_event_pair(row.pid, row.row);
+    gone.event.value = row.abandoned;
+    recorder.record(std::move(gone));
+  }
+}
+
+void Publisher::State::record_breakers() {
+  for (const BreakerChange& change : breakers.take_changes()) {
+    const PublishedInstance* instance = find(change.slot, change.incarnation);
+    if (instance == nullptr) continue;
+    const ServiceSettings& service = settings.services[instance->service];
+    Transition changed =
+        about(service.name, service.instances[instance->instance],
+              change.closed ? shm::EventKind::breaker_closed : shm::EventKind::breaker_opened,
+              change.closed ? shm::EventBy::config : shm::EventBy::checker);
+    changed.event.from = static_cast<std::uint8_t>(change.closed ? engine::BreakerState::open
+                                                                 : engine::BreakerState::half_open);
+    changed.event.to = static_cast<std::uint8_t>(change.closed ? engine::BreakerState::closed
+                                                               : engine::BreakerState::open);
+    recorder.record(std::move(changed));
+  }
+}
+
+void Publisher::record(Transition transition) {
+  state_->recorder.record(std::move(transition));
+}
+void Publisher::set_transition_sink(TransitionSink sink) {
+  state_->recorder.set_sink(std::move(sink));
 }
 
 const Settings& Publisher::settings() const noexcept {
@@ -432,23 +501,34 @@ TickReport Publisher::tick(std::uint64_t now_ms) {
              : shm::Reaped{};
   report.reaped_rows = reaped.rows;
   report.abandoned = reaped.abandoned;
+  s.record_reaped(reaped);
   const auto is_small = [](const shm::CheckerSegment& segment) {
     return segment.table.instances.size() * segment.workers.directory.size() <= kCarriedPerTick;
   };
   const bool carried_moved = s.previous.has_value();
-  if (s.previous && drain(*s.previous, s.segment, turn(s.previous->segment), kReapedPerTick,
-                          slow || is_small(s.previous->segment))) {
+  shm::Reaped reaped_before;
+  const bool is_drained =
+      s.previous && drain(*s.previous, s.segment, turn(s.previous->segment), kReapedPerTick,
+                          slow || is_small(s.previous->segment), &reaped_before);
+  s.record_reaped(reaped_before);
+  s.recorder.carry_more();
+  if (is_drained) {
     const std::uint64_t id = s.previous->segment.id;
+    s.recorder.forget_old();
     header.previous_segment.store(0, kRelaxed);
     BALLAST_POINT("growth.drained");
     shm::remove_segment(s.lease.directory(), id);
     s.previous.reset();
     report.drained_previous = true;
+    Transition drained = about({}, shm::EventKind::segment_drained, shm::EventBy::checker);
+    drained.event.value = id;
+    s.recorder.record(std::move(drained));
   }
   if (carried_moved) s.loads.carried_changed(s.segment);
   report.tokens_corrected =
       s.tokens.count(s.segment, s.previous ? &s.previous->segment : nullptr, slow).changed;
   const BreakerLook look = s.lock ? s.breakers.look(s.segment, slow) : BreakerLook{};
+  s.record_breakers();
   report.permits_freed = look.permits_freed;
   report.budgets_corrected = look.budgets_corrected;
   report.handover_requested = s.lease.handover_requested();
@@ -458,6 +538,7 @@ TickReport Publisher::tick(std::uint64_t now_ms) {
   report.notices = s.steering.take_notices();
   if (slow) {
     report.freed_slots = s.free_cooled_slots();
+    s.recorder.clean();
     report.directory_gone = !s.lease.still_in_place();
     // The last act: workers that have these files mapped look for the new ones by name, and go on
     // picking from here until there are any.

@@ -17,6 +17,7 @@
 #include "engine/checker/loads/load_board.hpp"
 #include "engine/checker/publishing/notice.hpp"
 #include "engine/checker/publishing/published_instance.hpp"
+#include "engine/checker/publishing/recorder.hpp"
 #include "engine/checker/settings.hpp"
 #include "shm/lease.hpp"
 #include "shm/result.hpp"
@@ -78,6 +79,11 @@ class Publisher {
   // To be called about ten times a second: heartbeat, rows of the dead, slots that cooled down, the
   // segment before the last growth, and what steering does.
   TickReport tick(std::uint64_t now_ms = steady_ms());
+
+  // Writes a transition into the flight recorder and tells it to the sink. What `apply` and `tick`
+  // themselves bring about they record; what others do, they record by this.
+  void record(Transition transition);
+  void set_transition_sink(TransitionSink sink);
 
   // What steering decided since the last tick. To be asked for before `apply`, which forgets it:
   // its indices are those of the settings before.

@@ -58,7 +58,7 @@ std::uint32_t count_exactly(const shm::CheckerSegment& segment, const WatchedSer
 
 // Closes breakers until no more than `allowed` instances are out, if breakers alone can do that.
 void close_beyond(const shm::CheckerSegment& segment, const WatchedService& service,
-                  std::uint32_t allowed) {
+                  std::uint32_t allowed, std::vector<BreakerChange>& changes) {
   if (service.record >= segment.workers.services.size()) return;
   shm::Word64& budget = segment.workers.services[service.record].open_breakers;
   std::uint32_t out = glance(segment, service);
@@ -66,7 +66,9 @@ void close_beyond(const shm::CheckerSegment& segment, const WatchedService& serv
     if (out <= allowed) return;
     if (!is_within(segment, i.slot)) continue;
     const auto words = engine::breaker_words(segment.workers, i.slot);
-    if (engine::close_breaker(words, i.incarnation, budget, coarse_ms)) --out;
+    if (!engine::close_breaker(words, i.incarnation, budget, coarse_ms)) continue;
+    --out;
+    changes.push_back({i.slot, i.incarnation, true});
   }
 }
 
@@ -113,7 +115,7 @@ void BreakerWatch::follow(const shm::CheckerSegment& segment,
       engine::reset_breaker(engine::breaker_words(segment.workers, i.slot), i.incarnation,
                             coarse_ms);
     }
-    close_beyond(segment, service, stays_closed(service) ? 0 : service.cap);
+    close_beyond(segment, service, stays_closed(service) ? 0 : service.cap, changes_);
     if (service.has_breaker) continue;
     for (const WatchedInstance& i : service.instances) {
       if (!is_within(segment, i.slot)) continue;
@@ -135,7 +137,7 @@ BreakerLook BreakerWatch::look(const shm::CheckerSegment& segment, bool counts) 
     const std::uint64_t word = budget.load(std::memory_order_relaxed);
     // While nothing is out of a service no permit can be.
     if (engine::any_out(word) && stays_closed(service)) {
-      close_beyond(segment, service, 0);
+      close_beyond(segment, service, 0, changes_);
     } else if (engine::any_out(word)) {
       for (const WatchedInstance& i : service.instances) {
         if (!is_within(segment, i.slot)) continue;
@@ -146,6 +148,7 @@ BreakerLook BreakerWatch::look(const shm::CheckerSegment& segment, bool counts) 
             },
             coarse_ms);
         look.permits_freed += freed ? 1 : 0;
+        if (freed) changes_.push_back({i.slot, i.incarnation, false});
       }
     }
     if (!counts) continue;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "shm/segment.hpp"
@@ -23,6 +24,14 @@ struct WatchedService {
   std::vector<WatchedInstance> instances;
   bool has_breaker = true;  // one may open
   std::uint32_t cap = 0;    // so many instances may be out, by breakers and ejections together
+};
+
+// A breaker that the checker changed.
+struct BreakerChange {
+  std::uint16_t slot = 0;
+  std::uint32_t incarnation = 0;
+  bool closed =
+      false;  // as the settings want it; else its permit's holder is gone: open again, due
 };
 
 struct BreakerLook {
@@ -42,6 +51,11 @@ class BreakerWatch {
   // looks in the same way is corrected: what a worker is just about to do would look so once.
   BreakerLook look(const shm::CheckerSegment& segment, bool counts);
 
+  // What follow() and look() changed of present members since the last time.
+  [[nodiscard]] std::vector<BreakerChange> take_changes() noexcept {
+    return std::exchange(changes_, {});
+  }
+
  private:
   struct Doubt {
     std::uint64_t budget = 0;
@@ -51,6 +65,7 @@ class BreakerWatch {
 
   std::vector<WatchedService> services_;
   std::vector<Doubt> doubts_;  // by service
+  std::vector<BreakerChange> changes_;
 };
 
 }  // namespace ballast::checker
