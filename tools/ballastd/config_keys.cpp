@@ -23,9 +23,6 @@ namespace limits = engine::policy_limits;
 constexpr std::uint32_t number_of(Strategy strategy) {
   return static_cast<std::uint32_t>(strategy);
 }
-constexpr std::uint32_t ms(checker::Milliseconds time) {
-  return static_cast<std::uint32_t>(time.count());
-}
 
 constexpr std::array<Choice, 3> kHashes{{{"maglev", number_of(Strategy::maglev)},
                                          {"rendezvous", number_of(Strategy::rendezvous)},
