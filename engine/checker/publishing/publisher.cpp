@@ -570,6 +570,9 @@ bool Publisher::adopted() const noexcept {
 const shm::CheckerSegment& Publisher::segment() const noexcept {
   return state_->segment;
 }
+const shm::CheckerSegment* Publisher::draining() const noexcept {
+  return state_->previous ? &state_->previous->segment : nullptr;
+}
 const std::optional<shm::Error>& Publisher::lost_workers() const noexcept {
   return state_->lost_workers;
 }

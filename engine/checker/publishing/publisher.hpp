@@ -100,6 +100,8 @@ class Publisher {
   // Whether the segment was found, not made: states of a former checker hold until checked again.
   [[nodiscard]] bool adopted() const noexcept;
   [[nodiscard]] const shm::CheckerSegment& segment() const noexcept;
+  // The segment before the last growth, while workers are in it; else null.
+  [[nodiscard]] const shm::CheckerSegment* draining() const noexcept;
   // What is wrong with the adopted segment's workers file, if that is lost.
   [[nodiscard]] const std::optional<shm::Error>& lost_workers() const noexcept;
 

@@ -1,0 +1,87 @@
+// One look at all rows.
+#include "engine/checker/control/seen_watch.hpp"
+
+#include <algorithm>
+
+#include "shm/host.hpp"
+
+namespace ballast::checker {
+
+namespace {
+constexpr auto kRelaxed = std::memory_order_relaxed;  // for people, or to ask the kernel by
+}
+
+SeenReport SeenWatch::look(const shm::CheckerSegment& active, const shm::CheckerSegment* draining,
+                           std::uint64_t now_ms) {
+  SeenReport report;
+  std::vector<Behind> behind;
+  if (draining != nullptr) find_behind(*draining, report, behind);
+  find_behind(active, report, behind);  // ids grow, so this keeps `behind` in order
+  // Each has its turn, from the one after the last one asked.
+  const auto first =
+      std::upper_bound(behind.begin(), behind.end(), asked_last_,
+                       [](const Place& place, const Behind& row) { return place < row.place; });
+  std::size_t asked = 0;
+  for (std::size_t n = 0; n < behind.size() && asked < kAskedPerLook; ++n) {
+    const auto at = static_cast<std::size_t>(first - behind.begin()) + n;
+    const Behind& row = behind[at % behind.size()];
+    if (row.owner->idle) continue;
+    ask(row, now_ms);
+    asked_last_ = row.place;
+    ++asked;
+  }
+  for (const Behind& row : behind) {
+    if (row.owner->idle) {
+      ++report.idle;
+    } else if (report.missing.size() < kMissingShown) {
+      report.missing.push_back({row.place.second, row.record->pid.load(kRelaxed),
+                                shm::command_text(row.record->command[0].load(kRelaxed),
+                                                  row.record->command[1].load(kRelaxed)),
+                                row.owner->stopped});
+    }
+  }
+  return report;
+}
+
+void SeenWatch::find_behind(const shm::CheckerSegment& segment, SeenReport& report,
+                            std::vector<Behind>& behind) {
+  const shm::WorkersWriter& workers = segment.workers;
+  for (std::uint64_t row = 0; row < workers.directory.size(); ++row) {
+    if (!workers.ever_claimed(row)) continue;
+    const shm::RowRecord& record = workers.directory[row];
+    // [mm:row-claim] acquire: a live row's words are its owner's, not a former one's.
+    const auto claim = shm::unpack_identity(record.claim.load(std::memory_order_acquire));
+    if (claim.phase != shm::Phase::live) continue;
+    ++report.rows;
+    const auto services = workers.row_services(row);
+    // [mm:seen-epoch] pairs with note_seen(): with the epoch come all counts by earlier ones.
+    const std::uint64_t seen = service_ < services.size()
+                                   ? services[service_].seen_epoch.load(std::memory_order_acquire)
+                                   : 0;
+    if (seen == 0 || seen >= epoch_) {
+      ++report.seen;
+      continue;
+    }
+    const Place place{segment.id, row};
+    Owner& owner = owners_[place];
+    if (owner.incarnation != claim.incarnation) owner = Owner{claim.incarnation, false, false, {}};
+    behind.push_back({place, &record, &owner});
+  }
+}
+
+void SeenWatch::ask(const Behind& row, std::uint64_t now_ms) const {
+  const shm::RowRecord& record = *row.record;
+  Owner& owner = *row.owner;
+  const auto activity = activity_(record.pid.load(kRelaxed), record.tid.load(kRelaxed),
+                                  record.start_ticks.load(kRelaxed));
+  if (!activity) {
+    owner.idle = now_ms - since_ms_ >= kUnseenIdleMs;
+    return;
+  }
+  owner.stopped = activity->state == ThreadActivity::State::stopped;
+  if (!owner.cpu_ns) owner.cpu_ns = activity->cpu_ns;
+  owner.idle = activity->state == ThreadActivity::State::sleeping ||
+               activity->cpu_ns >= *owner.cpu_ns + kPickCpuNs;
+}
+
+}  // namespace ballast::checker
