@@ -215,6 +215,7 @@ struct LoadRecord {
   Word64 ejections;         // how often it was ejected of late
   Word64 ejected_until_ns;  // CLOCK_REALTIME; 0: it is not
   Word64 ramp_since_ns;     // CLOCK_REALTIME at which its slow start began; 0: none
+  Word64 agent;             // what its agent asked for; see engine/agent_word.hpp
 };
 
 // One a service, kept up to date by the checker.
@@ -401,6 +402,7 @@ struct SharedInstanceRecord {
   X(LoadRecord, ejections, 40)               \
   X(LoadRecord, ejected_until_ns, 48)        \
   X(LoadRecord, ramp_since_ns, 56)           \
+  X(LoadRecord, agent, 64)                   \
   X(ServiceLoadRecord, in_flight, 0)         \
   X(ServiceLoadRecord, hot_threshold, 8)     \
   X(ServiceLoadRecord, weight_sum, 16)       \
@@ -448,7 +450,7 @@ struct SharedInstanceRecord {
   X(GenerationRecord, 128)      \
   X(PolicyRecord, 256)          \
   X(ServiceRecord, 2816)        \
-  X(LoadRecord, 64)             \
+  X(LoadRecord, 72)             \
   X(ServiceLoadRecord, 64)      \
   X(JournalRecord, 2176)        \
   X(SharedServiceRecord, 384)   \

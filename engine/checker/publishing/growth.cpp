@@ -121,7 +121,8 @@ void replicate(const shm::CheckerSegment& old, const shm::CheckerSegment& fresh)
     for (const auto word : {&shm::LoadRecord::latency_us, &shm::LoadRecord::qps_milli,
                             &shm::LoadRecord::utilisation_ppm, &shm::LoadRecord::multiplier_ppm,
                             &shm::LoadRecord::weight_reason, &shm::LoadRecord::ejections,
-                            &shm::LoadRecord::ejected_until_ns, &shm::LoadRecord::ramp_since_ns}) {
+                            &shm::LoadRecord::ejected_until_ns, &shm::LoadRecord::ramp_since_ns,
+                            &shm::LoadRecord::agent}) {
       shm::put(fresh.table.load_details[i].*word, (old.table.load_details[i].*word).load(kRelaxed));
     }
     if (i < old.workers.instances.size()) {

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "engine/checker/publishing/instance_use.hpp"
 #include "engine/service_name.hpp"
 #include "shm/generation.hpp"
 #include "shm/mapped_file.hpp"
@@ -37,7 +38,7 @@ std::map<InstanceKey, shm::Health> read_known_health(const std::string& director
     if (service >= names.size() || names[service].empty()) continue;
     const std::array<std::uint64_t, 3> words{
         shm::get(record.endpoint[0]), shm::get(record.endpoint[1]), shm::get(record.endpoint[2])};
-    known[{names[service], words}] = shm::unpack(shm::get(table.states[slot])).health;
+    known[{names[service], words}] = checked_health(shm::unpack(shm::get(table.states[slot])));
   }
   return known;
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "engine/agent_word.hpp"
 #include "engine/breaker_report.hpp"
 #include "engine/checker/publishing/arena.hpp"
 #include "engine/checker/publishing/groups.hpp"
@@ -221,7 +222,7 @@ void forget_load(const shm::TableWriter& table, std::uint16_t slot) {
   for (shm::Word64* word :
        {&details.latency_us, &details.qps_milli, &details.utilisation_ppm, &details.multiplier_ppm,
         &details.weight_reason, &details.ejections, &details.ejected_until_ns,
-        &details.ramp_since_ns, &table.loads[slot]}) {
+        &details.ramp_since_ns, &details.agent, &table.loads[slot]}) {
     word->store(0, kRelaxed);
   }
 }
@@ -271,7 +272,10 @@ void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, con
                        : static_cast<std::uint16_t>(std::min<std::uint64_t>(
                              state.weight * std::uint64_t{instance.weight} / before, whole));
   }
-  state.admin = instance.admin;
+  // An agent's word holds through reloads and restarts, for as long as there is an agent to ask.
+  shm::Word64& agent = table.load_details[i.slot].agent;
+  if (!has_agent(service) && agent.load(kRelaxed) != 0) agent.store(0, kRelaxed);
+  state.admin = engine::strictest(instance.admin, engine::unpack_agent(agent.load(kRelaxed)));
   derive_use(state, instance.weight, is_trusted(service.check));
   shm::put(record.weight, instance.weight);
   record.tier.store(instance.tier, kRelaxed);

@@ -13,10 +13,11 @@ namespace ballast::checker {
 struct PublishedInstance {
   std::uint16_t slot = 0;
   std::uint32_t incarnation = 0;
-  std::size_t service = 0;                    // index into the settings last applied
-  std::size_t instance = 0;                   // index into that service's instances
-  bool is_new = false;                        // admitted, or back from cooling, this time
-  shm::Health health = shm::Health::unknown;  // adopted, or `unknown` for a new one
+  std::size_t service = 0;   // index into the settings last applied
+  std::size_t instance = 0;  // index into that service's instances
+  bool is_new = false;       // admitted, or back from cooling, this time
+  // By the checks: adopted, or `unknown` for a new one.
+  shm::Health health = shm::Health::unknown;
 };
 
 }  // namespace ballast::checker

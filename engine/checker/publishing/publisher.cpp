@@ -14,6 +14,7 @@
 #include "engine/checker/loads/token_counter.hpp"
 #include "engine/checker/publishing/changes.hpp"
 #include "engine/checker/publishing/growth.hpp"
+#include "engine/checker/publishing/instance_use.hpp"
 #include "engine/checker/publishing/plan.hpp"
 #include "engine/checker/steering/breaker_watch.hpp"
 #include "engine/checker/steering/steering.hpp"
@@ -121,6 +122,16 @@ struct Publisher::State {
   void start_draining(std::uint64_t id);
   std::uint64_t free_cooled_slots();
   [[nodiscard]] PublishedInstance* find(std::uint16_t slot, std::uint32_t incarnation);
+  // What the table says of it to everybody, an agent's word included.
+  [[nodiscard]] shm::Health shown_health(std::uint16_t slot) const {
+    return shm::unpack(segment.table.states[slot].load(kRelaxed)).health;
+  }
+  void count_flip(std::uint16_t slot, shm::Health before) {
+    if (shown_health(slot) == before) return;
+    shm::InstanceRecord& record = segment.table.instances[slot];
+    record.changed_ns.store(shm::realtime_ns(), kRelaxed);
+    record.flips.store(record.flips.load(kRelaxed) + 1, kRelaxed);
+  }
 };
 
 std::uint64_t steady_ms() noexcept {
@@ -331,7 +342,8 @@ void Publisher::State::remember(const Settings& wanted, const Plan& plan, std::u
       const InstancePlan& p = plan.services[s].instances[i];
       const shm::State state = shm::unpack(segment.table.states[p.slot].load(kRelaxed));
       by_slot.emplace(p.slot, instances.size());
-      instances.push_back({p.slot, p.incarnation, s, i, p.is_new || p.returns, state.health});
+      instances.push_back(
+          {p.slot, p.incarnation, s, i, p.is_new || p.returns, checked_health(state)});
     }
   }
   follow_loads(plan);
@@ -424,15 +436,28 @@ bool Publisher::set_health(std::uint16_t slot, std::uint32_t incarnation, shm::H
   State& s = *state_;
   PublishedInstance* instance = s.find(slot, incarnation);
   if (instance == nullptr) return false;
-  if (!s.steering.set_health(s.segment, slot, health, reason, now_ms)) return false;
+  const shm::Health before = s.shown_health(slot);
+  const bool is_news = s.steering.set_health(s.segment, slot, health, reason, now_ms);
+  instance->health = health;
+  s.count_flip(slot, before);
+  if (is_news) s.forget_loads();
+  return is_news;
+}
+
+bool Publisher::set_agent(std::uint16_t slot, std::uint32_t incarnation,
+                          const engine::AgentReport& report, std::uint64_t now_ms) {
+  State& s = *state_;
+  if (s.find(slot, incarnation) == nullptr) return false;
+  const shm::Health before = s.shown_health(slot);
+  if (!s.steering.set_agent(s.segment, slot, report, now_ms)) return false;
+  s.count_flip(slot, before);
   s.forget_loads();
-  if (instance->health != health) {
-    shm::InstanceRecord& record = s.segment.table.instances[slot];
-    record.changed_ns.store(shm::realtime_ns(), kRelaxed);
-    record.flips.store(record.flips.load(kRelaxed) + 1, kRelaxed);
-    instance->health = health;
-  }
   return true;
+}
+
+engine::AgentReport Publisher::agent(std::uint16_t slot, std::uint32_t incarnation) const {
+  if (state_->find(slot, incarnation) == nullptr) return {};
+  return state_->steering.agent(slot);
 }
 
 void Publisher::record_check(std::uint16_t slot, std::uint32_t incarnation, bool passed,

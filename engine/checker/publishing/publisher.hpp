@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/agent_word.hpp"
 #include "engine/checker/loads/load_board.hpp"
 #include "engine/checker/publishing/notice.hpp"
 #include "engine/checker/publishing/published_instance.hpp"
@@ -71,6 +72,13 @@ class Publisher {
   // or if it already said so.
   bool set_health(std::uint16_t slot, std::uint32_t incarnation, shm::Health health,
                   shm::Reason reason, std::uint64_t now_ms = steady_ms());
+
+  // What an instance's agent said: which of its wishes hold is one store as well, and never a new
+  // generation. False if it said nothing new, or the slot has another tenant by now or none.
+  bool set_agent(std::uint16_t slot, std::uint32_t incarnation, const engine::AgentReport& report,
+                 std::uint64_t now_ms = steady_ms());
+  // All that it said so far, also to checkers before this one.
+  [[nodiscard]] engine::AgentReport agent(std::uint16_t slot, std::uint32_t incarnation) const;
 
   // Counts a finished check for tools to show.
   void record_check(std::uint16_t slot, std::uint32_t incarnation, bool passed,

@@ -106,9 +106,15 @@ void Steering::follow(const Segment& segment, const Settings& settings,
     if (!service.outlier.enabled) instance.has_judged = false;
     // The health that applying left: that of before, or none for one that came back from cooling.
     const shm::State state = shm::unpack(segment.table.states[p.slot].load(kRelaxed));
-    instance.health = state.health;
-    instance.admin = state.admin;
-    instance.reason = state.reason;
+    if (state.reason != shm::Reason::agent_down) {
+      instance.health = state.health;
+      instance.reason = state.reason;
+    } else if (!is_known) {
+      instance.health = checked_health(state);
+      instance.reason = shm::Reason::passed;
+    }  // else the agent's word hides what the checks said
+    instance.admin = settings.services[p.service].instances[p.instance].admin;
+    instance.agent = engine::unpack_agent(segment.table.load_details[p.slot].agent.load(kRelaxed));
     instances_.emplace(p.slot, instance);
     if (is_known) known.erase(found);
     if (p.is_new) is_new.insert(p.slot);
@@ -225,6 +231,34 @@ bool Steering::set_health(const Segment& segment, std::uint16_t slot, shm::Healt
   return segment.table.states[slot].load(kRelaxed) != was;
 }
 
+bool Steering::set_agent(const Segment& segment, std::uint16_t slot,
+                         const engine::AgentReport& report, std::uint64_t now_ms) {
+  const auto found = instances_.find(slot);
+  if (found == instances_.end()) return false;
+  Instance& instance = found->second;
+  const engine::AgentReport all = engine::merged(instance.agent, report);
+  if (all == instance.agent) return false;
+  instance.agent = all;
+  settle(segment, instance, instance.fresh ? Arrival::fresh : Arrival::recovered, now_ms);
+  divide(segment, instance.service);
+  return true;
+}
+
+engine::AgentReport Steering::agent(std::uint16_t slot) const {
+  const auto found = instances_.find(slot);
+  return found == instances_.end() ? engine::AgentReport{} : found->second.agent;
+}
+
+Steering::Standing Steering::standing(const Instance& instance) {
+  Standing standing{instance.health, instance.reason,
+                    engine::strictest(instance.admin, instance.agent)};
+  if (instance.agent.up == false && standing.health != shm::Health::down) {
+    standing.health = shm::Health::down;
+    standing.reason = shm::Reason::agent_down;
+  }
+  return standing;
+}
+
 void Steering::on_check(std::uint16_t slot, bool passed) {
   const auto found = instances_.find(slot);
   if (found == instances_.end()) return;
@@ -238,7 +272,8 @@ void Steering::on_check(std::uint16_t slot, bool passed) {
 void Steering::settle(const Segment& segment, Instance& instance, Arrival arrival,
                       std::uint64_t now_ms) {
   const Service& service = services_[instance.service];
-  const bool usable = is_usable(instance.health, instance.admin, service.trusted) &&
+  const Standing now = standing(instance);
+  const bool usable = is_usable(now.health, now.admin, service.trusted) &&
                       !instance.ejection.active() && !instance.breaker_out;
   if (usable && !instance.in_use) {
     instance.since_ever = false;
@@ -259,12 +294,14 @@ void Steering::put_state(const Segment& segment, Instance& instance, std::uint64
   Service& service = services_[instance.service];
   double share = instance.ramp.share(service.slow_start, now_ms);
   if (service.controller.enabled) share *= instance.controlled.multiplier;
+  share *= instance.agent.weight_percent.value_or(100) / 100.0;
+  const Standing now = standing(instance);
   shm::State state;
   state.incarnation = instance.incarnation;
   state.weight = effective_weight(instance.weight, share);
-  state.health = instance.health;
-  state.admin = instance.admin;
-  state.reason = instance.reason;
+  state.health = now.health;
+  state.admin = now.admin;
+  state.reason = now.reason;
   state.ejected = instance.ejection.active();
   derive_use(state, instance.weight, service.trusted);
   put_details(segment, instance, now_ms);
@@ -275,9 +312,9 @@ void Steering::put_state(const Segment& segment, Instance& instance, std::uint64
   }
   // Keep the sums by which traffic is divided.
   GroupMembers& members = service.members[instance.group];
-  const bool ready = instance.admin == shm::Admin::ready;
+  const bool ready = now.admin == shm::Admin::ready;
   const bool unchecked =
-      ready && !instance.in_use && !service.trusted && instance.health == shm::Health::unknown;
+      ready && !instance.in_use && !service.trusted && now.health == shm::Health::unknown;
   const std::uint64_t weight = instance.in_use ? state.weight : 0;
   if (instance.counted) members.usable -= instance.counted_for;
   if (instance.counted_ready) members.ready -= instance.counted_for;
@@ -310,6 +347,7 @@ void Steering::put_details(const Segment& segment, const Instance& instance,
   put(details.multiplier_ppm, static_cast<std::uint64_t>(std::lround(c.multiplier * 1e6)));
   put(details.weight_reason, static_cast<std::uint64_t>(c.reason));
   put(details.utilisation_ppm, static_cast<std::uint64_t>(std::lround(c.utilisation * 1e6)));
+  put(details.agent, engine::pack(instance.agent));
   put(details.ejections, instance.ejection.times());
   put_time(details.ejected_until_ns, instance.ejection.until_ms());
   put_time(details.ramp_since_ns, instance.ramp.started_ms());

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/agent_word.hpp"
 #include "engine/checker/publishing/notice.hpp"
 #include "engine/checker/publishing/published_instance.hpp"
 #include "engine/checker/settings.hpp"
@@ -48,6 +49,13 @@ class Steering {
   bool set_health(const shm::CheckerSegment& segment, std::uint16_t slot, shm::Health health,
                   shm::Reason reason, std::uint64_t now_ms);
 
+  // What the instance's agent said: it holds, with what it said before of other things, until it
+  // says otherwise. False if nothing is new, or the slot is not one that it follows.
+  bool set_agent(const shm::CheckerSegment& segment, std::uint16_t slot,
+                 const engine::AgentReport& report, std::uint64_t now_ms);
+  // All that it said so far.
+  [[nodiscard]] engine::AgentReport agent(std::uint16_t slot) const;
+
   // A check of the instance finished.
   void on_check(std::uint16_t slot, bool passed);
 
@@ -70,9 +78,12 @@ class Steering {
     std::size_t instance = 0;  // index into the settings of the service
     std::uint32_t weight = 1;
     std::uint8_t group = 0;
+    // By the checks, by the settings, and what its agent says to both; `standing` puts them
+    // together.
     shm::Health health = shm::Health::unknown;
     shm::Admin admin = shm::Admin::ready;
     shm::Reason reason = shm::Reason::none;
+    engine::AgentReport agent;
     bool breaker_out = false;
     bool in_use = false;
     bool fresh = false;       // its first verdict makes it a newcomer among others
@@ -120,7 +131,16 @@ class Steering {
     std::size_t looked = 0;  // how many of `slots` this look has added up
   };
 
+  // What holds of an instance for all who pick.
+  struct Standing {
+    shm::Health health;
+    shm::Reason reason;
+    shm::Admin admin;
+  };
+
   using Segment = shm::CheckerSegment;
+
+  [[nodiscard]] static Standing standing(const Instance& instance);
 
   void adopt(const Segment& segment, Instance& instance, const Service& service,
              std::uint64_t now_ms) const;
