@@ -77,6 +77,7 @@ struct GroupView {
   double share = 0;  // of the service's picks, 0..1
   engine::PanicMode panic = engine::PanicMode::none;
   std::vector<std::uint64_t> slots;
+  std::uint64_t member_count = 0;
 };
 
 struct ServiceView {
