@@ -108,6 +108,16 @@ class Word {
     const auto made = kOrders == Orders::as_written ? translate(order) : rl::mo_relaxed;
     return value_.fetch_add(more, made, info(where));
   }
+  // Weakened, it keeps the other half of its order.
+  std::uint64_t exchange(std::uint64_t value, std::memory_order order,
+                         Where where = Where::current()) {
+    if (mortality.dead()) return value_.load(rl::mo_relaxed, info(where));
+    mortality.count_store();
+    auto made = translate(order);
+    if (kOrders == Orders::relaxed_stores) made = rl::mo_acquire;
+    if (kOrders == Orders::relaxed_loads) made = rl::mo_release;
+    return value_.exchange(value, made, info(where));
+  }
   // The value before the threads start, which all of them see.
   void preset(std::uint64_t value) { value_.store(value, rl::mo_relaxed, info(Where::current())); }
 

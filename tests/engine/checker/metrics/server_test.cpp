@@ -1,0 +1,179 @@
+// The server of metrics: its answers, and that scrapers who are slow, stuck, hostile or many cost
+// nothing but their own connections.
+#include "engine/checker/metrics/server.hpp"
+
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "tests/support/published.hpp"
+#include "tests/support/scrape.hpp"
+
+using namespace ballast;
+using checker::LoopReport;
+using checker::Mailbox;
+using checker::MetricsServer;
+using engine::Strategy;
+using std::chrono::steady_clock;
+using tests::get;
+using tests::parse_answer;
+using tests::Published;
+using tests::Samples;
+using tests::Scraper;
+using tests::service_of;
+using tests::settings_of;
+
+namespace {
+
+constexpr const char* kRequest = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+
+struct World {
+  explicit World(int instances = 3, std::chrono::milliseconds conversation = checker::kConversation)
+      : published(settings_of({service_of("checkout", Strategy::round_robin, instances)})) {
+    report(true);
+    checker::MetricsOptions options;
+    options.listen = {shm::Family::ipv4, 0, {127, 0, 0, 1}};
+    options.directory = published.directory();
+    options.version = "1";
+    options.conversation = conversation;
+    auto started = MetricsServer::start(options, mailbox);
+    REQUIRE_MESSAGE(started, started.error().to_text());
+    server = std::move(*started);
+  }
+  void report(bool in_charge, steady_clock::time_point made = steady_clock::now()) {
+    LoopReport& draft = mailbox.draft();
+    draft = {};
+    draft.made = made;
+    draft.in_charge = in_charge;
+    mailbox.post();
+  }
+  [[nodiscard]] const shm::Endpoint& where() const { return server->address(); }
+
+  Published published;
+  Mailbox<LoopReport> mailbox;
+  std::unique_ptr<MetricsServer> server;
+};
+
+}  // namespace
+
+TEST_CASE("a page of metrics") {
+  const World world;
+  const auto answer = get(world.where(), "/metrics");
+  CHECK(answer.status == 200);
+  CHECK(answer.head.find("Content-Type: text/plain; version=0.0.4") != std::string::npos);
+  const Samples samples(answer.body);
+  CHECK(samples.at("ballast_service_instances{service=\"checkout\",state=\"in_use\"}") == 3);
+  CHECK(get(world.where(), "/metrics?name[]=x").status == 200);
+}
+
+TEST_CASE("other requests") {
+  const World world;
+  CHECK(get(world.where(), "/").status == 200);
+  const auto lost = get(world.where(), "/metric");
+  CHECK(lost.status == 404);
+  CHECK(lost.body == "not found: there are /metrics and /health\n");
+  const auto say = [&](const std::string& request) {
+    const Scraper scraper(world.where());
+    REQUIRE(scraper.send(request));
+    return parse_answer(scraper.until_end());
+  };
+  CHECK(say("POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc").status == 405);
+  CHECK(say("rubbish\r\n\r\n").status == 400);
+  CHECK(say("GET /metrics HTTP/1.1\r\nX: " + std::string(9000, 'x') + "\r\n\r\n").status == 431);
+  const auto old = say("GET /metrics HTTP/1.0\r\n\r\n");
+  CHECK(old.head.find("chunked") == std::string::npos);
+  CHECK(Samples(old.body).at("ballast_table_readable") == 1);
+  const auto head = say("HEAD /metrics HTTP/1.1\r\nConnection: close\r\n\r\n");
+  CHECK(head.status == 200);
+  CHECK(head.body.empty());
+}
+
+TEST_CASE("health is that of the loop") {
+  World world;
+  world.report(true);
+  CHECK(get(world.where(), "/health").status == 200);
+  world.report(true, steady_clock::now() - std::chrono::seconds(30));
+  auto answer = get(world.where(), "/health");
+  CHECK(answer.status == 503);
+  CHECK(answer.body == "the checker stands still\n");
+  world.report(false);
+  answer = get(world.where(), "/health");
+  CHECK(answer.status == 503);
+  CHECK(answer.body == "not in charge\n");
+}
+
+TEST_CASE("a connection is kept, also for requests that come all at once") {
+  const World world;
+  const Scraper scraper(world.where());
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(scraper.send(kRequest));
+    CHECK(scraper.until("\r\n0\r\n\r\n").find("ballast_heartbeats_total") != std::string::npos);
+  }
+  const std::string other = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+  REQUIRE(scraper.send(other + other + "GET / HTTP/1.1\r\nConnection: close\r\n\r\n"));
+  const std::string all = scraper.until_end();
+  std::size_t count = 0;
+  for (std::size_t at = all.find("HTTP/1.1 200"); at != std::string::npos;
+       at = all.find("HTTP/1.1 200", at + 1))
+    ++count;
+  CHECK(count == 3);
+}
+
+TEST_CASE("a request that does not end, or is never made, ends with its time") {
+  const World world(3, std::chrono::milliseconds(100));
+  const Scraper silent(world.where());
+  const Scraper slow(world.where());
+  REQUIRE(slow.send("GET /metrics HTTP/1.1\r\nX: "));
+  CHECK(silent.until_end().empty());
+  CHECK(slow.until_end().empty());
+}
+
+TEST_CASE("who takes no bytes is cut off, others are served meanwhile") {
+  const World world(2000, std::chrono::milliseconds(500));
+  const Scraper stuck(world.where(), 4096);
+  REQUIRE(stuck.send(kRequest));
+  CHECK(get(world.where(), "/metrics").status == 200);
+  // Its time ends long before it could have had everything; then it is let go in the middle.
+  stuck.wait_for_reset();
+  const std::string got = stuck.until_end();
+  CHECK(got.find("ballast_build_info") != std::string::npos);
+  CHECK_FALSE(got.ends_with("\r\n0\r\n\r\n"));
+}
+
+TEST_CASE("however many connections there are, one more is served") {
+  World world(2000);
+  std::vector<std::unique_ptr<Scraper>> crowd;
+  for (std::size_t i = 0; i < 5 * checker::kMaxConnections; ++i) {
+    crowd.push_back(std::make_unique<Scraper>(world.where(), 4096));
+    if (i % 2 == 0) static_cast<void>(crowd.back()->send(kRequest));
+    if (i % 3 == 0) static_cast<void>(crowd.back()->send("GET /"));
+  }
+  CHECK(get(world.where(), "/metrics").status == 200);
+  world.report(true);
+  CHECK(get(world.where(), "/health").status == 200);
+}
+
+TEST_CASE("a page is whole for who is slow but does go on") {
+  const World world(500);
+  const Scraper slow(world.where(), 4096);
+  REQUIRE(slow.send("GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n"));
+  const auto answer = parse_answer(slow.until_end());
+  const Samples samples(answer.body);
+  CHECK(samples.at("ballast_instance_usable{service=\"checkout\",instance=\"127.1.1.250:8080\"}") ==
+        1);
+}
+
+TEST_CASE("an address in use is an error that says what to do") {
+  World world;
+  checker::MetricsOptions options;
+  options.listen = world.where();
+  Mailbox<LoopReport> other;
+  const auto second = MetricsServer::start(options, other);
+  REQUIRE_FALSE(second);
+  CHECK(second.error().to_text().find("choose another metrics.listen") != std::string::npos);
+  // And it is free again as soon as the first is gone.
+  world.server.reset();
+  CHECK(MetricsServer::start(options, other));
+}
