@@ -11,27 +11,44 @@
 #include <string_view>
 
 #include "engine/inspect/snapshot.hpp"
-#include "shm/paths.hpp"
-#include "tools/ballast/render.hpp"
 #include "engine/text/spelling.hpp"
+#include "shm/host.hpp"
+#include "shm/paths.hpp"
+#include "tools/ballast/events.hpp"
+#include "tools/ballast/render.hpp"
 
 namespace ballast::tools {
 namespace {
 
-constexpr std::array<std::string_view, 2> kVerbs{"dump", "workers"};
-constexpr std::array<std::string_view, 4> kOptions{"--json", "--dir", "--help", "--version"};
+constexpr std::array<std::string_view, 3> kVerbs{"dump", "workers", "events"};
+constexpr std::array<std::string_view, 9> kOptions{"--json",     "--dir",    "--help",
+                                                   "--version",  "--follow", "--service",
+                                                   "--instance", "--since",  "--lines"};
 
 struct Request {
   bool json = false;
   std::string directory;
   std::string name_space;
+  EventsRequest events;
+  std::string since;
 };
 
-void add_verb(CLI::App& app, const char* name, const char* about, Request& request) {
+CLI::App* add_verb(CLI::App& app, const char* name, const char* about, Request& request) {
   CLI::App* verb = app.add_subcommand(name, about);
   verb->add_flag("--json", request.json, "for programs; docs/operations.md lists the fields");
   verb->add_option("--dir", request.directory, "the directory of the files, also of copied ones");
   verb->add_option("NAMESPACE", request.name_space, "the namespace (default: \"default\")");
+  return verb;
+}
+
+void add_events_verb(CLI::App& app, Request& request) {
+  CLI::App* verb = add_verb(app, "events", "what happened: the last transitions", request);
+  EventsRequest& events = request.events;
+  verb->add_flag("-f,--follow", events.follow, "go on with those to come");
+  verb->add_option("--service", events.service, "only of this service");
+  verb->add_option("--instance", events.instance, "only of this instance, as ADDRESS:PORT");
+  verb->add_option("--since", request.since, "only since then: 90s, 10m, 2h, 3d, or a time (UTC)");
+  verb->add_option("-n,--lines", events.count, "the last so many (default: all; 10 with --follow)");
 }
 
 std::string suggestion(std::string_view word, std::span<const std::string_view> known) {
@@ -63,7 +80,41 @@ std::string other_namespaces() {
   return text + (names.size() > kShown ? ", ..." : "");
 }
 
-CliOutput read_and_render(const std::string& verb, const Request& request, const Screen& screen) {
+CliOutput not_read(const shm::Error& error, const std::string& directory, bool by_name) {
+  if (error.code != ENOENT) return {1, {}, "ballast: " + error.to_text() + "\n"};
+  return {1,
+          {},
+          "ballast: no Ballast files in " + directory +
+              ": start ballastd, or say where they are with --dir" +
+              (by_name ? other_namespaces() : "") + "\n"};
+}
+
+CliOutput show_events_of(const std::string& directory, bool by_name, const Request& request,
+                         Colours colours, const Writer& write) {
+  EventsRequest wanted = request.events;
+  wanted.json = request.json;
+  if (!request.since.empty()) {
+    const auto since = parse_since(request.since, shm::realtime_ns());
+    if (!since) {
+      return wrong("--since \"" + request.since.substr(0, 80) +
+                   "\" is no time: write 90s, 10m, 2h, 3d or 2026-11-24T06:38:50");
+    }
+    wanted.since_ns = *since;
+  }
+  auto log = inspect::EventLog::open(directory);
+  if (!log) return not_read(log.error(), directory, by_name);
+  CliOutput output;
+  if (!log->warning().empty()) output.errors = "ballast: " + log->warning() + "\n";
+  show_events(*log, wanted, colours, [&](std::string_view text) {
+    if (write) return write(text);
+    output.out += text;
+    return !wanted.follow;  // nobody could ever see the end
+  });
+  return output;
+}
+
+CliOutput read_and_render(const std::string& verb, const Request& request, const Screen& screen,
+                          const Writer& write) {
   if (!request.directory.empty() && !request.name_space.empty()) {
     return wrong("both --dir and a namespace are given: leave one out");
   }
@@ -73,18 +124,11 @@ CliOutput read_and_render(const std::string& verb, const Request& request, const
   const std::string name = request.name_space.empty() ? shm::kDefaultNamespace : request.name_space;
   const bool by_name = request.directory.empty();
   const std::string directory = by_name ? shm::default_directory(name) : request.directory;
-  const auto snapshot = read_snapshot(directory);
-  if (!snapshot) {
-    const shm::Error& error = snapshot.error();
-    if (error.code != ENOENT) return {1, {}, "ballast: " + error.to_text() + "\n"};
-    return {1,
-            {},
-            "ballast: no Ballast files in " + directory +
-                ": start ballastd, or say where they are with --dir" +
-                (by_name ? other_namespaces() : "") + "\n"};
-  }
   const Colours colours =
       screen.is_terminal && std::getenv("NO_COLOR") == nullptr ? Colours::yes : Colours::no;
+  if (verb == "events") return show_events_of(directory, by_name, request, colours, write);
+  const auto snapshot = read_snapshot(directory);
+  if (!snapshot) return not_read(snapshot.error(), directory, by_name);
   CliOutput output;
   if (verb == "dump") {
     output.out = request.json ? dump_json(*snapshot) : dump_text(*snapshot, colours, screen.width);
@@ -97,7 +141,7 @@ CliOutput read_and_render(const std::string& verb, const Request& request, const
 
 }  // namespace
 
-CliOutput run_cli(std::vector<std::string> arguments, const Screen& screen) {
+CliOutput run_cli(std::vector<std::string> arguments, const Screen& screen, const Writer& write) {
   CLI::App app("Shows what Ballast's shared memory says. It reads only, and needs no checker.",
                "ballast");
   app.set_version_flag("--version", std::string("ballast ") + BALLAST_VERSION);
@@ -105,6 +149,7 @@ CliOutput run_cli(std::vector<std::string> arguments, const Screen& screen) {
   Request request;
   add_verb(app, "dump", "the checker, the services and every instance", request);
   add_verb(app, "workers", "the rows of the workers and their owners", request);
+  add_events_verb(app, request);
 
   if (arguments.empty()) return {2, {}, app.help()};
   const std::string verb = arguments.front();
@@ -126,7 +171,7 @@ CliOutput run_cli(std::vector<std::string> arguments, const Screen& screen) {
   } catch (const CLI::ParseError& error) {
     return wrong(std::string(error.what()) + ": see ballast --help");
   }
-  return read_and_render(app.get_subcommands().front()->get_name(), request, screen);
+  return read_and_render(app.get_subcommands().front()->get_name(), request, screen, write);
 }
 
 }  // namespace ballast::tools

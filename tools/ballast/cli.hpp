@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ballast::tools {
@@ -19,7 +21,12 @@ struct Screen {
   std::size_t width = 0;  // in characters; 0: not known, or no limit
 };
 
-// `arguments` without the program's name. Colours only on a terminal, and not under NO_COLOR.
-[[nodiscard]] CliOutput run_cli(std::vector<std::string> arguments, const Screen& screen);
+// Shows what goes on, as it comes; false: nobody reads any more.
+using Writer = std::function<bool(std::string_view)>;
+
+// `arguments` without the program's name. Colours only on a terminal, and not under NO_COLOR. What
+// has no end goes to `write`; without one there is only its beginning, in `out`.
+[[nodiscard]] CliOutput run_cli(std::vector<std::string> arguments, const Screen& screen,
+                                const Writer& write = {});
 
 }  // namespace ballast::tools

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <string_view>
 
 #include "tools/ballast/cli.hpp"
 
@@ -19,7 +20,12 @@ ballast::tools::Screen screen_of(int fd) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto output = ballast::tools::run_cli({argv + 1, argv + argc}, screen_of(STDOUT_FILENO));
+  const auto write = [](std::string_view text) {
+    return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+           std::fflush(stdout) == 0;
+  };
+  const auto output =
+      ballast::tools::run_cli({argv + 1, argv + argc}, screen_of(STDOUT_FILENO), write);
   std::fputs(output.errors.c_str(), stderr);
   std::fputs(output.out.c_str(), stdout);
   return output.status;
