@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/checker/probing/agent_check.hpp"
+#include "engine/checker/publishing/agent_transitions.hpp"
 #include "engine/checker/publishing/instance_use.hpp"
 #include "engine/checker/publishing/known_health.hpp"
 #include "engine/checker/publishing/publisher.hpp"
@@ -31,6 +33,7 @@ struct Target {
   Health health = Health::unknown;
   Reason reason = Reason::none;  // of the last verdict
   bool checked = false;
+  AgentReport agent;  // all that its agent has said
   // Where the publisher has it; meaningless in the shadow.
   std::uint16_t slot = 0;
   std::uint32_t incarnation = 0;
@@ -155,15 +158,18 @@ class Checker::Impl {
   void follow(const Settings& settings, const std::map<InstanceKey, Health>& known) {
     std::set<InstanceKey> wanted;
     for (const ServiceSettings& service : settings.services) {
+      const CheckSettings agent = agent_check(service.agent);
       for (const InstanceSettings& instance : service.instances) {
         InstanceKey key{service.name, instance.endpoint.to_words()};
         follow(key, service, instance, known);
+        follow_agent(ids_.at(key), service, agent);
         wanted.insert(std::move(key));
       }
     }
     std::erase_if(ids_, [&](const auto& entry) {
       if (wanted.contains(entry.first)) return false;
       prober_.remove(entry.second);
+      prober_.remove(agent_of(entry.second));
       targets_.erase(entry.second);
       return true;
     });
@@ -195,6 +201,18 @@ class Checker::Impl {
     prober_.add(id, instance, service.check, health);
   }
 
+  // The agent beside the check, if the service has one.
+  void follow_agent(InstanceId id, const ServiceSettings& service, const CheckSettings& check) {
+    Target& target = targets_.at(id);
+    if (!has_agent(service)) target.agent = {};
+    if (service.agent.port == 0) {
+      prober_.remove(agent_of(id));
+      return;
+    }
+    const InstanceSettings place = agent_place(target.instance);
+    if (!prober_.update(agent_of(id), place, check)) prober_.add(agent_of(id), place, check);
+  }
+
   // After the publisher has applied `settings`: follows them, and brings table and targets to one
   // opinion.
   void settle(const Settings& settings) {
@@ -210,6 +228,12 @@ class Checker::Impl {
       Target& target = targets_.at(ids_.at(key_of(published)));
       target.slot = published.slot;
       target.incarnation = published.incarnation;
+      if (has_agent(settings.services[published.service])) {
+        // What was said to the checkers before this one, and then to this one in the shadow.
+        target.agent = engine::merged(publisher_->agent(target.slot, target.incarnation),
+                                      std::exchange(target.agent, {}));
+        publisher_->set_agent(target.slot, target.incarnation, target.agent);
+      }
       const bool unchecked = target.check.kind == CheckKind::none;
       if (target.health == Health::unknown && !unchecked) target.health = published.health;
       if (target.health == published.health) continue;
@@ -260,7 +284,9 @@ class Checker::Impl {
     target.health = verdict.healthy ? Health::up : Health::down;
     target.reason = verdict.check.reason;
     publish(target);
-    if (publisher_) record(flipped(target, before, verdict.check));
+    // While the agent says that it is down, nothing changes for anybody.
+    const bool hidden = target.agent.up == false;
+    if (publisher_ && !hidden) record(flipped(target, before, verdict.check));
   }
 
   static Transition flipped(const Target& target, Health before, const CheckResult& check) {
@@ -279,9 +305,11 @@ class Checker::Impl {
   }
 
   void on_check(InstanceId id, const CheckResult& result) {
-    const auto found = targets_.find(id);
+    const auto found = targets_.find(is_agent(id) ? spoken_for(id) : id);
     if (found == targets_.end()) return;
     Target& target = found->second;
+    if (result.agent) hear_agent(target, result);
+    if (is_agent(id)) return;  // whether it can be reached says nothing of the instance
     target.checked = true;
     if (target.health == Health::unknown && result.passed()) {
       // Trusted from the start: the prober has no news, but the table does not say "up" yet.
@@ -292,6 +320,18 @@ class Checker::Impl {
     if (publisher_) {
       publisher_->record_check(target.slot, target.incarnation, result.passed(),
                                static_cast<std::uint32_t>(result.latency.count()));
+    }
+  }
+
+  void hear_agent(Target& target, const CheckResult& result) {
+    const AgentReport before = target.agent;
+    target.agent = engine::merged(before, *result.agent);
+    if (target.agent == before || !publisher_) return;
+    publisher_->set_agent(target.slot, target.incarnation, target.agent);
+    for (Transition& told :
+         agent_transitions(target.service, target.instance, target.health, before, target.agent)) {
+      if (!result.note.empty()) told.also.emplace_back("note", result.note);
+      record(std::move(told));
     }
   }
 

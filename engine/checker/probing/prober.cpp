@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/checker/probing/command_probe.hpp"
 #include "engine/checker/probing/exchanges.hpp"
 #include "engine/checker/probing/note.hpp"
 #include "engine/checker/probing/outcome.hpp"
@@ -34,6 +35,8 @@ constexpr std::size_t kept_limit(std::size_t max_streams) {
 constexpr Microseconds kSecondAttempt{100'000};
 // When all streams are in use, look again after this long.
 constexpr Microseconds kPostpone{5000};
+// And so when as many commands run as may: each is a process, so they take their time.
+constexpr Microseconds kCommandPostpone{50'000};
 // A deadline that is noticed this late says more about this process than about the server.
 constexpr auto kStalled = std::chrono::milliseconds(200);
 // How long after the last instance what was made of its settings may stay.
@@ -43,7 +46,7 @@ constexpr auto kComplaintEvery = std::chrono::seconds(10);
 
 }  // namespace
 
-class Prober::Impl final : public StreamHandler {
+class Prober::Impl final : public StreamHandler, public CommandHandler {
  public:
   Impl(Loop& loop, ProberOptions options, OnVerdict on_verdict, OnCheck on_check)
       : loop_(loop),
@@ -155,8 +158,19 @@ class Prober::Impl final : public StreamHandler {
     }
   }
 
+  void on_command_end(std::uint64_t user, CheckResult result) override {
+    Target& target = *targets_[user];  // of one that is gone nothing is reported
+    target.command->running = 0;
+    finish_check(target, std::move(result));
+  }
+
  private:
   enum class Phase : std::uint8_t { resting, connecting, awaiting };
+
+  struct Command {
+    CommandRequest request;
+    CommandProbe::Id running = 0;
+  };
 
   struct Target {
     Target(const CheckSettings& settings, Health known) : health(settings, known) {}
@@ -173,7 +187,8 @@ class Prober::Impl final : public StreamHandler {
     shm::Endpoint endpoint;  // where it is checked
     std::shared_ptr<const Recipe> recipe;
     std::unique_ptr<Exchange> exchange;
-    std::size_t text_hash = 0;  // of how the instance is written
+    std::unique_ptr<Command> command;  // in the exchange's place
+    std::size_t text_hash = 0;         // of how the instance is written
     HealthMachine health;
 
     [[nodiscard]] const CheckSettings& check() const noexcept { return recipe->settings; }
@@ -204,6 +219,12 @@ class Prober::Impl final : public StreamHandler {
     target.endpoint = checked_endpoint(instance, check);
     target.text_hash = hash_of(instance.text);
     target.exchange = make_exchange(*target.recipe, instance);
+    target.command = nullptr;
+    if (check.kind != CheckKind::exec) return;
+    if (commands_ == nullptr) commands_ = std::make_unique<CommandProbe>(loop_, *this);
+    target.command = std::make_unique<Command>();
+    target.command->request = {check.command, command_variables(instance, target.endpoint),
+                               check.max_output_bytes, target.index};
   }
 
   // Instances with the same settings share what is made of them.
@@ -243,6 +264,7 @@ class Prober::Impl final : public StreamHandler {
     if (target.sentinel) --stats_.kept;
     close(target, target.stream);
     close(target, target.sentinel);
+    if (target.command != nullptr) commands_->cancel(std::exchange(target.command->running, 0));
   }
 
   static void close(const Target& target, StreamId& stream) {
@@ -264,7 +286,15 @@ class Prober::Impl final : public StreamHandler {
     const auto deadline = target.started + target.check().timeout;
     const bool connecting = target.phase == Phase::connecting;
     close(target, target.stream);
+    std::string printed;
+    if (target.command != nullptr)
+      printed = commands_->cancel(std::exchange(target.command->running, 0));
     if (Clock::now() - deadline > kStalled) return give_up(target, ETIME);
+    if (target.command != nullptr) {
+      CheckResult result{Reason::timeout, ETIMEDOUT, {}};
+      result.note = std::move(printed);
+      return finish_check(target, std::move(result));
+    }
     if (connecting) return finish_check(target, {Reason::connect_timeout, ETIMEDOUT, {}});
     CheckResult result = target.exchange->on_timeout();
     if (result.reason == Reason::none) result = {Reason::timeout, ETIMEDOUT, {}};
@@ -273,6 +303,7 @@ class Prober::Impl final : public StreamHandler {
 
   // `hurried`: because a connection was lost just now.
   void start_check(Target& target, bool hurried = false) {
+    if (target.command != nullptr) return start_command(target);
     if (target.exchange == nullptr || target.recipe->streams == nullptr) {
       return give_up(target, ENOTSUP);
     }
@@ -294,6 +325,20 @@ class Prober::Impl final : public StreamHandler {
     if (Payload first = target.exchange->begin(/*new_connection=*/false)) {
       target.streams().send(target.stream, std::move(first));
     }
+  }
+
+  void start_command(Target& target) {
+    if (commands_->full()) {
+      ++stats_.postponed;
+      return loop_.timers().arm(target.timer, Clock::now() + kCommandPostpone);
+    }
+    target.started = Clock::now();
+    loop_.timers().arm(target.timer, target.started + target.check().timeout);
+    target.phase = Phase::awaiting;
+    const auto started = commands_->start(target.command->request);
+    // That there is no such program is this host's fault, and nothing that the instance has done.
+    if (started.error != 0) return give_up(target, started.error);
+    target.command->running = started.id;
   }
 
   void connect(Target& target) {
@@ -428,8 +473,11 @@ class Prober::Impl final : public StreamHandler {
     loop_.timers().arm(target.timer, now + target.health.on_no_result(target.check(), random_));
     if (!options_.log || now - last_complaint_ < kComplaintEvery) return;
     last_complaint_ = now;
-    options_.log("cannot check " + target.endpoint.to_text() + ": " + std::strerror(error) + "; " +
-                 std::to_string(stats_.no_result) +
+    const std::string what = target.command == nullptr || target.check().command.empty()
+                                 ? std::string()
+                                 : " by running " + target.check().command.front();
+    options_.log("cannot check " + target.endpoint.to_text() + what + ": " + std::strerror(error) +
+                 "; " + std::to_string(stats_.no_result) +
                  " checks without a result so far (health is left as it is)");
   }
 
@@ -441,6 +489,7 @@ class Prober::Impl final : public StreamHandler {
   ProberStats stats_;
   Clock::time_point next_first_{};
   Clock::time_point last_complaint_{};
+  std::unique_ptr<CommandProbe> commands_;  // from the first check that needs it
   std::vector<std::shared_ptr<const Recipe>> recipes_;
   std::optional<Timers::Id> recipe_sweep_;
   std::unordered_map<InstanceId, std::uint32_t> index_of_;

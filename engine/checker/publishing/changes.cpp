@@ -9,6 +9,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "engine/agent_word.hpp"
 #include "engine/policy.hpp"
 #include "engine/service_name.hpp"
 #include "shm/generation.hpp"
@@ -153,7 +154,7 @@ class Comparison {
       members_of(p.record).add(std::move(changed));
     }
     const shm::Admin admin =
-        before != nullptr ? before->admin : shm::unpack(table_.states[i.slot].load(kRelaxed)).admin;
+        before != nullptr ? before->admin : configured_before(i.slot, instance.admin);
     if (admin != instance.admin) {
       const bool is_given_up = before != nullptr && before->admin_by != instance.admin_by;
       Transition changed =
@@ -164,6 +165,13 @@ class Comparison {
       changed.event.to = static_cast<std::uint8_t>(instance.admin);
       members_of(p.record).add(std::move(changed));
     }
+  }
+
+  // What the table says, unless that follows from what is configured now and an agent's word.
+  [[nodiscard]] shm::Admin configured_before(std::uint16_t slot, shm::Admin now) const {
+    const shm::Admin shown = shm::unpack(table_.states[slot].load(kRelaxed)).admin;
+    const auto agent = engine::unpack_agent(table_.load_details[slot].agent.load(kRelaxed));
+    return shown == engine::strictest(now, agent) ? now : shown;
   }
 
   void find_retired() {
