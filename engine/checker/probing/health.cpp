@@ -15,10 +15,14 @@ double uniform(Random& random) {
 
 }  // namespace
 
-Microseconds with_jitter(Microseconds delay, std::uint32_t percent, Random& random) {
-  const double share = static_cast<double>(std::min<std::uint32_t>(percent, 100)) / 100.0;
-  const double factor = 1.0 + share * (2.0 * uniform(random) - 1.0);
-  return Microseconds(static_cast<std::int64_t>(static_cast<double>(delay.count()) * factor));
+Delay with_jitter(Microseconds delay, std::uint32_t percent) {
+  const Microseconds part = delay * std::min<std::uint32_t>(percent, 100) / 100;
+  return {delay - part, delay + part};
+}
+
+Microseconds draw(const Delay& delay, Random& random) {
+  const auto width = static_cast<double>((delay.high - delay.low).count());
+  return delay.low + Microseconds(static_cast<std::int64_t>(width * uniform(random)));
 }
 
 HealthMachine::HealthMachine(const CheckSettings& settings, Health known) noexcept
@@ -27,7 +31,7 @@ HealthMachine::HealthMachine(const CheckSettings& settings, Health known) noexce
 }
 
 HealthMachine::Step HealthMachine::on_result(const CheckSettings& settings, Reason reason,
-                                             TimePoint now, Random& random) {
+                                             TimePoint now) {
   const bool passed = reason == Reason::passed;
   const Sign sign = sign_;
   Step step;
@@ -68,10 +72,9 @@ HealthMachine::Step HealthMachine::on_result(const CheckSettings& settings, Reas
   if (lost && health_ == Health::up && sign != Sign::lost_in_check &&
       take_allowance(settings, now)) {
     sign_ = Sign::lost_in_check;
-    step.delay = Microseconds(0);
     return step;
   }
-  step.delay = next_delay(settings, random);
+  step.delay = next_delay(settings);
   return step;
 }
 
@@ -87,9 +90,26 @@ bool HealthMachine::on_change_told(const CheckSettings& settings, TimePoint now)
   return true;
 }
 
-Microseconds HealthMachine::on_no_result(const CheckSettings& settings, Random& random) const {
+bool HealthMachine::on_failures_reported(const CheckSettings& settings, TimePoint now) noexcept {
+  if (!take_allowance(settings, now)) return false;
+  sign_ = Sign::failures_reported;
+  return true;
+}
+
+Delay HealthMachine::on_no_result(const CheckSettings& settings) const {
   return with_jitter(std::min(settings.fast_interval, settings.interval),
-                     std::max<std::uint32_t>(settings.jitter_percent, 10), random);
+                     std::max<std::uint32_t>(settings.jitter_percent, 10));
+}
+
+Milliseconds HealthMachine::interval(const CheckSettings& settings) const noexcept {
+  const auto or_usual = [&](Milliseconds given) {
+    return given > Milliseconds(0) ? given : settings.interval;
+  };
+  if (health_ == Health::down) return or_usual(settings.down_interval);
+  if (health_ != Health::up) return settings.interval;
+  if (demand_ == Demand::none) return or_usual(settings.idle_interval);
+  if (demand_ == Demand::succeeding) return or_usual(settings.eased_interval);
+  return settings.interval;
 }
 
 bool HealthMachine::take_allowance(const CheckSettings& settings, TimePoint now) noexcept {
@@ -109,20 +129,19 @@ bool HealthMachine::take_allowance(const CheckSettings& settings, TimePoint now)
   return true;
 }
 
-Microseconds HealthMachine::next_delay(const CheckSettings& settings, Random& random) {
+Delay HealthMachine::next_delay(const CheckSettings& settings) {
   if (streak_ > 0 || quick_checks_ > 0) {
-    return with_jitter(std::min(settings.fast_interval, settings.interval), settings.jitter_percent,
-                       random);
+    return with_jitter(std::min(settings.fast_interval, settings.interval),
+                       settings.jitter_percent);
   }
+  const Milliseconds usual = interval(settings);
   if (!phase_chosen_) {
     // First checks come close together, so that a new checker knows everything soon. Each instance
     // then takes a phase of its own within the interval, or the burst would come back every time.
     phase_chosen_ = true;
-    const double share = 1.0 - uniform(random);  // (0, 1]
-    return Microseconds(static_cast<std::int64_t>(
-        static_cast<double>(Microseconds(settings.interval).count()) * share));
+    return {Microseconds(1), usual};
   }
-  return with_jitter(settings.interval, settings.jitter_percent, random);
+  return with_jitter(usual, settings.jitter_percent);
 }
 
 }  // namespace ballast::checker

@@ -1,7 +1,7 @@
 // The health of one instance as a state machine: results of checks go in, verdicts and the delay
-// until the next check come out. Pure: it does no I/O, reads no clock and draws its randomness from
-// the caller's generator, so that every sequence can be replayed in a test. One prober owns it; if
-// the checker dies, its successor starts a new one with the health that it reads from the table.
+// until the next check come out. Pure: it does no I/O, reads no clock and draws nothing at random,
+// so that every sequence can be replayed in a test. One prober owns it; if the checker dies, its
+// successor starts a new one with the health that it reads from the table.
 #pragma once
 
 #include <chrono>
@@ -18,6 +18,27 @@ using TimePoint = std::chrono::steady_clock::time_point;
 using Microseconds = std::chrono::microseconds;
 using Random = std::mt19937_64;
 
+// How long to wait: anything from `low` to `high` will do.
+struct Delay {
+  Microseconds low{0};
+  Microseconds high{0};
+
+  friend bool operator==(const Delay&, const Delay&) = default;
+};
+
+// `delay` stretched or cut by up to `percent` of itself.
+[[nodiscard]] Delay with_jitter(Microseconds delay, std::uint32_t percent);
+// One of them, all as likely.
+[[nodiscard]] Microseconds draw(const Delay& delay, Random& random);
+
+// What workers do with an instance, as far as it matters to how often it is checked.
+enum class Demand : std::uint8_t {
+  unknown = 0,
+  none = 1,        // no request went to it for a while
+  succeeding = 2,  // requests do, and do not fail
+  failing = 3,     // some of them fail
+};
+
 class HealthMachine {
  public:
   // A lost connection may bring a check forward to "at once" this often in a burst...
@@ -31,15 +52,14 @@ class HealthMachine {
 
   struct Step {
     std::optional<bool> healthy;  // set when the health has changed
-    Microseconds delay{0};        // until the next check
+    Delay delay;                  // until the next check
   };
 
   // `known` is what a dead predecessor left; with `unknown` the first-check policy holds.
   HealthMachine(const CheckSettings& settings, Health known) noexcept;
 
   // A check has finished. `reason` is anything but none, not_checked and admin.
-  [[nodiscard]] Step on_result(const CheckSettings& settings, Reason reason, TimePoint now,
-                               Random& random);
+  [[nodiscard]] Step on_result(const CheckSettings& settings, Reason reason, TimePoint now);
 
   // The connection that is kept between checks was closed or reset by the other side. True: check
   // again at once. False: leave the schedule as it is (the allowance above is used up).
@@ -49,30 +69,42 @@ class HealthMachine {
   // check finds it not serving, it is down at once. False: as above.
   [[nodiscard]] bool on_change_told(const CheckSettings& settings, TimePoint now) noexcept;
 
+  // Workers report failed requests, `failures_to_check` of them or more. True: check at once.
+  [[nodiscard]] bool on_failures_reported(const CheckSettings& settings, TimePoint now) noexcept;
+
+  void on_demand(Demand demand) noexcept { demand_ = demand; }
+
   // The check could not be made for a local reason (no descriptor, no port): it says nothing about
   // the instance. Returns the delay until the next try.
-  [[nodiscard]] Microseconds on_no_result(const CheckSettings& settings, Random& random) const;
+  [[nodiscard]] Delay on_no_result(const CheckSettings& settings) const;
+
+  // From one check to the next while nothing happens.
+  [[nodiscard]] Milliseconds interval(const CheckSettings& settings) const noexcept;
 
   // `unknown` until the first check under FirstCheck::decides.
   [[nodiscard]] Health health() const noexcept { return health_; }
 
  private:
   // The last sign that the instance may be gone or unfit, not yet answered by a check.
-  enum class Sign : std::uint8_t { none, idle_connection_lost, lost_in_check, change_told };
+  enum class Sign : std::uint8_t {
+    none,
+    idle_connection_lost,
+    lost_in_check,
+    change_told,
+    failures_reported,
+  };
 
   bool take_allowance(const CheckSettings& settings, TimePoint now) noexcept;
-  [[nodiscard]] Microseconds next_delay(const CheckSettings& settings, Random& random);
+  [[nodiscard]] Delay next_delay(const CheckSettings& settings);
 
   Health health_;
   Sign sign_ = Sign::none;
+  Demand demand_ = Demand::unknown;
   std::uint8_t allowance_ = kLossBurst;
   std::uint8_t quick_checks_ = 0;
   bool phase_chosen_ = false;
   std::uint32_t streak_ = 0;  // results in a row that speak against the health
   TimePoint allowance_since_{};
 };
-
-// `delay` stretched or cut by up to `percent` of itself, uniformly.
-[[nodiscard]] Microseconds with_jitter(Microseconds delay, std::uint32_t percent, Random& random);
 
 }  // namespace ballast::checker

@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
-#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -19,6 +18,7 @@
 #include "engine/checker/probing/note.hpp"
 #include "engine/checker/probing/outcome.hpp"
 #include "engine/checker/probing/recipe.hpp"
+#include "engine/checker/probing/start_plan.hpp"
 
 namespace ballast::checker {
 
@@ -39,8 +39,8 @@ constexpr Microseconds kPostpone{5000};
 constexpr Microseconds kCommandPostpone{50'000};
 // A deadline that is noticed this late says more about this process than about the server.
 constexpr auto kStalled = std::chrono::milliseconds(200);
-// How long after the last instance what was made of its settings may stay.
-constexpr auto kRecipeSweep = std::chrono::seconds(10);
+// What is held back is wanted again as soon as that.
+constexpr Delay kHeldBack{Microseconds(1000), Microseconds(3000)};
 // How often the log may complain that checks cannot be made.
 constexpr auto kComplaintEvery = std::chrono::seconds(10);
 
@@ -53,12 +53,15 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
         options_(std::move(options)),
         on_verdict_(std::move(on_verdict)),
         on_check_(std::move(on_check)),
-        random_(options_.seed) {}
+        random_(options_.seed),
+        recipes_(loop),
+        newcomers_timer_(loop.timers().create([this] { plan_newcomers(); })) {}
 
   ~Impl() {
     for (const auto& entry : index_of_)
       retire(entry.second);
-    if (recipe_sweep_) loop_.timers().destroy(*recipe_sweep_);
+    targets_.clear();  // before what they are made of
+    loop_.timers().destroy(newcomers_timer_);
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -107,6 +110,27 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     retire(index);
     targets_[index].reset();
     free_.push_back(index);
+    return true;
+  }
+
+  bool check_soon(InstanceId id) {
+    const auto found = index_of_.find(id);
+    if (found == index_of_.end()) return false;
+    Target& target = *targets_[found->second];
+    if (target.phase != Phase::resting || target.check().kind == CheckKind::none) return true;
+    if (target.health.on_failures_reported(target.check(), Clock::now())) start_at_once(target);
+    return true;
+  }
+
+  bool set_demand(InstanceId id, Demand demand) {
+    const auto found = index_of_.find(id);
+    if (found == index_of_.end()) return false;
+    Target& target = *targets_[found->second];
+    target.health.on_demand(demand);
+    // What was put off for the demand there was may be too far away for what there is.
+    const Microseconds interval = target.health.interval(target.check());
+    const bool waits = target.phase == Phase::resting && target.slot != Target::kUnplanned;
+    if (waits && target.due > Clock::now() + interval) plan(target, {Microseconds(1), interval});
     return true;
   }
 
@@ -178,11 +202,15 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     InstanceId id = 0;
     std::uint32_t index = 0;
     Phase phase = Phase::resting;
-    bool reused = false;   // the check runs on a kept connection
-    bool hurried = false;  // the check was brought forward by a lost connection, first attempt
+    bool reused = false;    // the check runs on a kept connection
+    bool hurried = false;   // the check was brought forward by a lost connection, first attempt
+    bool newcomer = false;  // its first check is not planned yet
+    bool urgent = false;    // the check that is due waits for no other
     Timers::Id timer = 0;
     StreamId stream;    // of the check that runs; between checks the kept one that the next uses
     StreamId sentinel;  // the kept one that is only watched
+    StartPlan::Slot slot = kUnplanned;
+    Clock::time_point due;  // the check that is planned, when it was wanted
     Clock::time_point started;
     shm::Endpoint endpoint;  // where it is checked
     std::shared_ptr<const Recipe> recipe;
@@ -191,6 +219,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     std::size_t text_hash = 0;         // of how the instance is written
     HealthMachine health;
 
+    static constexpr StartPlan::Slot kUnplanned = ~StartPlan::Slot{0};
     [[nodiscard]] const CheckSettings& check() const noexcept { return recipe->settings; }
     [[nodiscard]] Streams& streams() const noexcept { return *recipe->streams; }
   };
@@ -215,7 +244,9 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
 
   void configure(Target& target, const InstanceSettings& instance, const CheckSettings& check) {
     target.exchange.reset();  // before the recipe that it speaks by
-    target.recipe = recipe_for(check);
+    leave_plan(target);
+    target.recipe = recipes_.get(check);
+    if (check.kind != CheckKind::none) starts_.add(check.interval);
     target.endpoint = checked_endpoint(instance, check);
     target.text_hash = hash_of(instance.text);
     target.exchange = make_exchange(*target.recipe, instance);
@@ -227,35 +258,53 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
                                check.max_output_bytes, target.index};
   }
 
-  // Instances with the same settings share what is made of them.
-  std::shared_ptr<const Recipe> recipe_for(const CheckSettings& check) {
-    // A service's instances are added one after the other, so that it is mostly the last one.
-    const auto found = std::find_if(recipes_.rbegin(), recipes_.rend(),
-                                    [&](const auto& one) { return one->settings == check; });
-    if (found != recipes_.rend()) return *found;
-    if (!recipe_sweep_) {
-      // Not at once: who lets go of a recipe may be called from within its streams.
-      recipe_sweep_ = loop_.timers().create([this] { sweep_recipes(); });
+  void leave_plan(Target& target) {
+    if (target.recipe != nullptr && target.check().kind != CheckKind::none) {
+      starts_.remove(target.check().interval);
     }
-    loop_.timers().arm(*recipe_sweep_, Clock::now() + kRecipeSweep);
-    return recipes_.emplace_back(make_recipe(loop_, check));
+    unplan(target);
   }
 
-  void sweep_recipes() {
-    std::erase_if(recipes_, [](const auto& one) { return one.use_count() == 1; });
-    if (!recipes_.empty()) loop_.timers().arm(*recipe_sweep_, Clock::now() + kRecipeSweep);
-  }
-
+  // First checks are planned together once all newcomers of this turn are known: how close they
+  // may come depends on how many there are.
   void schedule_first(Target& target) {
-    if (target.check().kind == CheckKind::none) return loop_.timers().disarm(target.timer);
-    next_first_ = std::max(next_first_, Clock::now());
-    loop_.timers().arm(target.timer, next_first_);
-    next_first_ += options_.first_check_gap;
+    loop_.timers().disarm(target.timer);
+    if (target.check().kind == CheckKind::none) return;
+    if (!std::exchange(target.newcomer, true)) newcomers_.push_back(target.index);
+    loop_.timers().arm(newcomers_timer_, Clock::now());
+  }
+
+  void plan_newcomers() {
+    for (const std::uint32_t index : std::exchange(newcomers_, {})) {
+      Target* target = targets_[index].get();
+      // It may be gone by now, and its place another's.
+      if (target != nullptr && std::exchange(target->newcomer, false)) plan(*target, {});
+    }
+  }
+
+  void unplan(Target& target) {
+    if (target.slot != Target::kUnplanned) starts_.release(target.slot);
+    target.slot = Target::kUnplanned;
+  }
+
+  void plan(Target& target, const Delay& delay) {
+    target.due = put_off(target, delay);
+    target.urgent = false;
+  }
+
+  // Plans without forgetting since when the check has been due.
+  TimePoint put_off(Target& target, const Delay& delay) {
+    unplan(target);
+    const StartPlan::Place place = starts_.plan(Clock::now(), delay, random_);
+    target.slot = place.slot;
+    loop_.timers().arm(target.timer, place.when);
+    return place.when;
   }
 
   void retire(std::uint32_t index) {
     Target& target = *targets_[index];
     drop_connections(target);
+    leave_plan(target);
     loop_.timers().destroy(target.timer);
   }
 
@@ -273,7 +322,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
 
   void on_timer(std::uint32_t index) {
     Target& target = *targets_[index];
-    if (target.phase == Phase::resting) return start_check(target);
+    if (target.phase == Phase::resting) return on_due(target);
     if (target.hurried && target.phase == Phase::connecting) {
       target.hurried = false;
       ++stats_.second_attempts;
@@ -301,222 +350,54 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     finish_check(target, std::move(result));
   }
 
-  // `hurried`: because a connection was lost just now.
+  void on_due(Target& target) {
+    if (!target.urgent && !starts_.may_start(Clock::now())) {
+      ++stats_.held_back;
+      put_off(target, kHeldBack);
+      return;
+    }
+    start_check(target);
+  }
+
+  // Whatever the plan says. `hurried`: because a connection was lost just now.
+  void start_at_once(Target& target, bool hurried = false) {
+    ++stats_.brought_forward;
+    target.due = Clock::now();
+    target.urgent = true;
+    start_check(target, hurried);
+  }
+
   void start_check(Target& target, bool hurried = false) {
-    if (target.command != nullptr) return start_command(target);
-    if (target.exchange == nullptr || target.recipe->streams == nullptr) {
-      return give_up(target, ENOTSUP);
-    }
-    const bool reuse = bool{target.stream};
-    if (!reuse && loop_.open_streams() >= loop_.max_streams()) {
-      ++stats_.postponed;
-      return loop_.timers().arm(target.timer, Clock::now() + kPostpone);
-    }
-    target.started = Clock::now();
-    target.hurried = false;
-    loop_.timers().arm(target.timer, target.started + target.check().timeout);
-    if (!reuse) {
-      if (hurried) hurry(target);
-      return connect(target);
-    }
-    --stats_.kept;
-    target.reused = true;
-    target.phase = Phase::awaiting;
-    if (Payload first = target.exchange->begin(/*new_connection=*/false)) {
-      target.streams().send(target.stream, std::move(first));
-    }
+    std::unique_ptr<CommandProbe> commands_;  // from the first check that needs it
+    StartPlan starts_;
+    RecipeBook recipes_;
+    Timers::Id newcomers_timer_;
+    std::vector<std::uint32_t> newcomers_;
+    std::unordered_map<InstanceId, std::uint32_t> index_of_;
+    std::vector<std::unique_ptr<Target>> targets_;
+    std::vector<std::uint32_t> free_;
+  };
+
+  Prober::Prober(Loop& loop, ProberOptions options, OnVerdict on_verdict, OnCheck on_check)
+      : impl_(std::make_unique<Impl>(loop, std::move(options), std::move(on_verdict),
+                                     std::move(on_check))) {}
+  Prober::~Prober() = default;
+
+  bool Prober::add(InstanceId id, const InstanceSettings& instance, const CheckSettings& check,
+                   Health known) {
+    return impl_->add(id, instance, check, known);
   }
 
-  void start_command(Target& target) {
-    if (commands_->full()) {
-      ++stats_.postponed;
-      return loop_.timers().arm(target.timer, Clock::now() + kCommandPostpone);
-    }
-    target.started = Clock::now();
-    loop_.timers().arm(target.timer, target.started + target.check().timeout);
-    target.phase = Phase::awaiting;
-    const auto started = commands_->start(target.command->request);
-    // That there is no such program is this host's fault, and nothing that the instance has done.
-    if (started.error != 0) return give_up(target, started.error);
-    target.command->running = started.id;
+  bool Prober::update(InstanceId id, const InstanceSettings& instance, const CheckSettings& check) {
+    return impl_->update(id, instance, check);
   }
 
-  void connect(Target& target) {
-    ++stats_.connects;
-    target.reused = false;
-    target.phase = Phase::connecting;
-    OpenRequest request;
-    request.peer = target.endpoint;
-    request.first = target.exchange->begin(/*new_connection=*/true);
-    request.receive = !target.exchange->connecting_is_all() || target.recipe->watches;
-    request.datagram = target.check().kind == CheckKind::udp;
-    request.doubtful = target.hurried;
-    request.abrupt = ends_abruptly(target);
-    request.handler = this;
-    request.user = target.index;
-    target.stream = target.streams().open(request);
-  }
+  bool Prober::remove(InstanceId id) { return impl_->remove(id); }
 
-  // Where this side has the last word: after an answer that was asked for, on a connection that is
-  // not kept, and where connecting is all.
-  [[nodiscard]] static bool ends_abruptly(const Target& target) {
-    const CheckSettings& check = target.check();
-    if (check.tls.enabled) return false;
-    if (target.exchange->connecting_is_all()) return !target.recipe->watches;
-    return check.kind == CheckKind::http && !check.keep_alive;
-  }
+  bool Prober::check_soon(InstanceId id) { return impl_->check_soon(id); }
 
-  // While a dead server's listener is torn down the kernel may drop our SYN without a word, and
-  // would repeat it after a second only. So a connection attempt that follows a lost connection is
-  // made a second time if it is not answered soon; the check's time goes on.
-  void hurry(Target& target) {
-    const auto deadline = target.started + target.check().timeout;
-    target.hurried = true;
-    loop_.timers().arm(target.timer, std::min(deadline, Clock::now() + kSecondAttempt));
-  }
+  bool Prober::set_demand(InstanceId id, Demand demand) { return impl_->set_demand(id, demand); }
 
-  // What the exchange makes of what has come.
-  void take(Target& target, Exchange::Step step) {
-    if (step.reply != nullptr && target.stream) {
-      target.streams().send(target.stream, std::move(step.reply));
-    }
-    if (step.done) finish_check(target, std::move(step.result), step.keep);
-  }
-
-  static CheckResult ended(const Target& target, Reason reason, int error) {
-    CheckResult result{reason, error, {}};
-    result.note = to_note(target.streams().end_note());
-    return result;
-  }
-
-  void on_end_in_check(Target& target, int error) {
-    if (target.reused && !target.exchange->answered()) {
-      // The other side closed the kept connection while our request was on its way. It has not
-      // answered wrongly, it never saw the question: ask again on a new connection, in what is left
-      // of the time. That the connection was lost still counts as a sign, as it does at rest.
-      ++stats_.stale_retries;
-      static_cast<void>(target.health.on_connection_lost(target.check(), Clock::now()));
-      hurry(target);
-      return connect(target);
-    }
-    if (error == 0) return take(target, target.exchange->on_close());
-    if (is_local(error)) return give_up(target, error);
-    // Datagrams have no connection to be lost: only the answer says that nobody listens.
-    const bool datagrams = target.check().kind == CheckKind::udp;
-    const Reason reason = datagrams ? connect_failure(error) : response_failure(error);
-    finish_check(target, ended(target, reason, error));
-  }
-
-  void on_unasked(Target& target, StreamId stream, std::string_view bytes) {
-    Exchange::Unasked unasked = target.exchange->on_unasked(bytes);
-    if (unasked.reply != nullptr) target.streams().send(stream, std::move(unasked.reply));
-    if (unasked.enough) return drop_kept(target, stream);
-    if (unasked.lost) {
-      drop_kept(target, stream);
-      return on_kept_lost(target);
-    }
-    const bool resting = target.phase == Phase::resting;
-    if (unasked.changed && resting && target.health.on_change_told(target.check(), Clock::now())) {
-      start_check(target);
-    }
-  }
-
-  // Ends a connection that is being kept.
-  void drop_kept(Target& target, StreamId stream) {
-    --stats_.kept;
-    close(target, stream == target.sentinel ? target.sentinel : target.stream);
-  }
-
-  // The connection that was being kept is gone.
-  void on_kept_lost(Target& target) {
-    ++stats_.connections_lost;
-    const bool resting = target.phase == Phase::resting;
-    // With a check already under way beside it, that one's result decides.
-    if (target.health.on_connection_lost(target.check(), Clock::now()) && resting) {
-      start_check(target, /*hurried=*/true);
-    }
-  }
-
-  [[nodiscard]] bool may_keep() const { return stats_.kept < kept_limit(loop_.max_streams()); }
-
-  // What becomes of the connection that a check has used.
-  void keep_or_close(Target& target, bool keep) {
-    if (!target.stream) return;
-    const Recipe& recipe = *target.recipe;
-    if (!keep || (!recipe.reuses && !recipe.watches)) return close(target, target.stream);
-    // The newer connection takes over: its handshake is the later proof of life.
-    if (target.sentinel) drop_kept(target, target.sentinel);
-    if (!may_keep()) return close(target, target.stream);
-    ++stats_.kept;
-    if (recipe.watches) target.sentinel = std::exchange(target.stream, {});
-  }
-
-  void finish_check(Target& target, CheckResult result, bool keep = false) {
-    const auto now = Clock::now();
-    result.latency = std::chrono::duration_cast<Microseconds>(now - target.started);
-    keep_or_close(target, keep);
-    target.phase = Phase::resting;
-    ++stats_.checks;
-    const HealthMachine::Step step =
-        target.health.on_result(target.check(), result.reason, now, random_);
-    loop_.timers().arm(target.timer, now + step.delay);
-    // Last, since the listeners may remove this very target.
-    const InstanceId id = target.id;
-    if (on_check_) on_check_(id, result);
-    if (step.healthy.has_value()) on_verdict_(id, Verdict{*step.healthy, result});
-  }
-
-  void give_up(Target& target, int error) {
-    target.phase = Phase::resting;
-    ++stats_.no_result;
-    const auto now = Clock::now();
-    loop_.timers().arm(target.timer, now + target.health.on_no_result(target.check(), random_));
-    if (!options_.log || now - last_complaint_ < kComplaintEvery) return;
-    last_complaint_ = now;
-    const std::string what = target.command == nullptr || target.check().command.empty()
-                                 ? std::string()
-                                 : " by running " + target.check().command.front();
-    options_.log("cannot check " + target.endpoint.to_text() + what + ": " + std::strerror(error) +
-                 "; " + std::to_string(stats_.no_result) +
-                 " checks without a result so far (health is left as it is)");
-  }
-
-  Loop& loop_;
-  ProberOptions options_;
-  OnVerdict on_verdict_;
-  OnCheck on_check_;
-  Random random_;
-  ProberStats stats_;
-  Clock::time_point next_first_{};
-  Clock::time_point last_complaint_{};
-  std::unique_ptr<CommandProbe> commands_;  // from the first check that needs it
-  std::vector<std::shared_ptr<const Recipe>> recipes_;
-  std::optional<Timers::Id> recipe_sweep_;
-  std::unordered_map<InstanceId, std::uint32_t> index_of_;
-  std::vector<std::unique_ptr<Target>> targets_;
-  std::vector<std::uint32_t> free_;
-};
-
-Prober::Prober(Loop& loop, ProberOptions options, OnVerdict on_verdict, OnCheck on_check)
-    : impl_(std::make_unique<Impl>(loop, std::move(options), std::move(on_verdict),
-                                   std::move(on_check))) {}
-Prober::~Prober() = default;
-
-bool Prober::add(InstanceId id, const InstanceSettings& instance, const CheckSettings& check,
-                 Health known) {
-  return impl_->add(id, instance, check, known);
-}
-
-bool Prober::update(InstanceId id, const InstanceSettings& instance, const CheckSettings& check) {
-  return impl_->update(id, instance, check);
-}
-
-bool Prober::remove(InstanceId id) {
-  return impl_->remove(id);
-}
-
-ProberStats Prober::stats() const {
-  return impl_->stats();
-}
+  ProberStats Prober::stats() const { return impl_->stats(); }
 
 }  // namespace ballast::checker

@@ -11,6 +11,7 @@
 
 #include "engine/checker/loop/loop.hpp"
 #include "engine/checker/probing/health.hpp"
+#include "engine/checker/probing/time_histogram.hpp"
 #include "engine/checker/probing/verdict.hpp"
 #include "engine/checker/settings.hpp"
 
@@ -18,9 +19,6 @@ namespace ballast::checker {
 
 struct ProberOptions {
   std::uint64_t seed = 1;  // of the jitter
-  // New instances are first checked this far apart, in the order in which they were added: all of
-  // 20,000 within a second, six within a blink.
-  Microseconds first_check_gap{50};
   LogFn log;
 };
 
@@ -32,6 +30,10 @@ struct ProberStats {
   std::uint64_t second_attempts = 0;   // connections tried again soon after a lost one
   std::uint64_t no_result = 0;         // checks that could not be made here (descriptors, ports)
   std::uint64_t postponed = 0;         // checks put off because all streams were in use
+  std::uint64_t held_back = 0;         // checks put off because too many would have started at once
+  std::uint64_t brought_forward = 0;   // checks made at once: a lost connection, reported failures
+  TimeHistogram durations;             // of the checks that have a result
+  TimeHistogram lags;                  // from when a check was due to when it started
   std::size_t targets = 0;
   std::size_t kept = 0;  // idle connections being watched
 };
@@ -57,6 +59,13 @@ class Prober {
   bool update(InstanceId id, const InstanceSettings& instance, const CheckSettings& check);
   // Stops checking; nothing is reported for `id` any more. False if there is no such id.
   bool remove(InstanceId id);
+
+  // Workers report failed requests to the instance: check it at once, if it is not being checked
+  // anyway; not more often than the allowance for lost connections (HealthMachine) lets it be.
+  // False if there is no such id.
+  bool check_soon(InstanceId id);
+  // What requests to the instance are like, for the intervals that depend on it. False as above.
+  bool set_demand(InstanceId id, Demand demand);
 
   [[nodiscard]] ProberStats stats() const;
 

@@ -5,6 +5,13 @@
 
 namespace ballast::checker {
 
+namespace {
+
+// How long after the last instance what was made of its settings may stay.
+constexpr auto kSweep = std::chrono::seconds(10);
+
+}  // namespace
+
 std::shared_ptr<const Recipe> make_recipe(Loop& loop, const CheckSettings& settings) {
   auto recipe = std::make_shared<Recipe>();
   recipe->settings = settings;
@@ -16,6 +23,26 @@ std::shared_ptr<const Recipe> make_recipe(Loop& loop, const CheckSettings& setti
       settings.kind == CheckKind::grpc || (settings.kind == CheckKind::http && settings.keep_alive);
   recipe->watches = settings.kind == CheckKind::tcp && settings.tcp_sentinel;
   return recipe;
+}
+
+RecipeBook::~RecipeBook() {
+  if (sweep_) loop_.timers().destroy(*sweep_);
+}
+
+std::shared_ptr<const Recipe> RecipeBook::get(const CheckSettings& settings) {
+  // A service's instances are added one after the other, so that it is mostly the last one.
+  const auto found = std::find_if(recipes_.rbegin(), recipes_.rend(),
+                                  [&](const auto& one) { return one->settings == settings; });
+  if (found != recipes_.rend()) return *found;
+  // Not as soon as the last one lets go: that may be called from within a recipe's streams.
+  if (!sweep_) sweep_ = loop_.timers().create([this] { sweep(); });
+  loop_.timers().arm(*sweep_, std::chrono::steady_clock::now() + kSweep);
+  return recipes_.emplace_back(make_recipe(loop_, settings));
+}
+
+void RecipeBook::sweep() {
+  std::erase_if(recipes_, [](const auto& one) { return one.use_count() == 1; });
+  if (!recipes_.empty()) loop_.timers().arm(*sweep_, std::chrono::steady_clock::now() + kSweep);
 }
 
 std::string peer_name(const CheckSettings& check, const InstanceSettings& instance) {

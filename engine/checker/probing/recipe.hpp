@@ -4,7 +4,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/checker/loop/loop.hpp"
 #include "engine/checker/probing/body_match.hpp"
@@ -27,6 +29,25 @@ struct Recipe {
 // `loop` must outlive the recipe. If something cannot be made, `streams` is null and the checks
 // have no result.
 [[nodiscard]] std::shared_ptr<const Recipe> make_recipe(Loop& loop, const CheckSettings& settings);
+
+// The recipes in use. Instances with the same settings share one.
+class RecipeBook {
+ public:
+  // `loop` must outlive the book, and the book whoever has a recipe of it.
+  explicit RecipeBook(Loop& loop) : loop_(loop) {}
+  ~RecipeBook();
+  RecipeBook(const RecipeBook&) = delete;
+  RecipeBook& operator=(const RecipeBook&) = delete;
+
+  [[nodiscard]] std::shared_ptr<const Recipe> get(const CheckSettings& settings);
+
+ private:
+  void sweep();
+
+  Loop& loop_;
+  std::vector<std::shared_ptr<const Recipe>> recipes_;
+  std::optional<Timers::Id> sweep_;
+};
 
 // Whom a TLS handshake asks for, and believes to have: what is configured for that, else the host
 // that HTTP asks for, else the instance's own name or address, always without a port.

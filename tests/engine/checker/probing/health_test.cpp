@@ -21,9 +21,9 @@ struct Machine {
       : settings(std::move(with)), health(settings, known) {}
 
   std::optional<bool> step(Reason reason) {
-    const HealthMachine::Step result = health.on_result(settings, reason, now, random);
-    delay = result.delay;
-    now += result.delay;
+    const HealthMachine::Step result = health.on_result(settings, reason, now);
+    delay = draw(result.delay, random);
+    now += delay;
     return result.healthy;
   }
   bool lose() { return health.on_connection_lost(settings, now); }
@@ -146,7 +146,7 @@ TEST_CASE("jitter stays within its bounds, reaches both sides, and can be turned
   Microseconds low = base;
   Microseconds high = base;
   for (int i = 0; i < 10000; ++i) {
-    const Microseconds delay = with_jitter(base, 10, random);
+    const Microseconds delay = draw(with_jitter(base, 10), random);
     low = std::min(low, delay);
     high = std::max(high, delay);
   }
@@ -154,8 +154,8 @@ TEST_CASE("jitter stays within its bounds, reaches both sides, and can be turned
   CHECK(low < Microseconds(901000));
   CHECK(high <= Microseconds(1100000));
   CHECK(high > Microseconds(1099000));
-  CHECK(with_jitter(base, 0, random) == base);
-  CHECK(with_jitter(base, 4000, random) <= 2 * base);  // as 100
+  CHECK(with_jitter(base, 0) == Delay{base, base});
+  CHECK(with_jitter(base, 4000) == Delay{Microseconds(0), 2 * base});  // as 100
 }
 
 TEST_CASE("the same seed gives the same delays") {
@@ -174,12 +174,11 @@ TEST_CASE("after its first check an instance takes a phase of its own within the
   std::set<std::int64_t> tenths;
   for (int i = 0; i < 300; ++i) {
     HealthMachine health(settings, Health::unknown);
-    const auto step = health.on_result(settings, kPass, {}, random);
-    CHECK(step.delay > Microseconds(0));
-    CHECK(step.delay <= settings.interval);
-    tenths.insert((step.delay.count() - 1) * 10 / Microseconds(settings.interval).count());
-    const auto next = health.on_result(settings, kPass, {}, random);
-    CHECK(next.delay >= settings.interval * 9 / 10);
+    const Microseconds phase = draw(health.on_result(settings, kPass, {}).delay, random);
+    CHECK(phase > Microseconds(0));
+    CHECK(phase <= settings.interval);
+    tenths.insert((phase.count() - 1) * 10 / Microseconds(settings.interval).count());
+    CHECK(health.on_result(settings, kPass, {}).delay.low == settings.interval * 9 / 10);
   }
   CHECK(tenths.size() == 10);
 }
@@ -261,12 +260,61 @@ TEST_CASE("lost connections bring checks forward in a burst, then once an interv
   CHECK_FALSE(machine.lose());
 }
 
+TEST_CASE("failures that workers report bring a check, and a refusal then is a death") {
+  Machine machine(Health::up);
+  CHECK(machine.health.on_failures_reported(machine.settings, machine.now));
+  CHECK_FALSE(machine.step(kPass).has_value());
+  CHECK(machine.health.on_failures_reported(machine.settings, machine.now));
+  CHECK_FALSE(machine.step(kFail).has_value());  // one of `fall`
+  machine.step(kPass);
+  CHECK(machine.health.on_failures_reported(machine.settings, machine.now));
+  CHECK(machine.step(Reason::connect_refused) == false);
+}
+
+TEST_CASE("a change that was told and then confirmed needs no more failures") {
+  Machine machine(Health::up);
+  CHECK(machine.health.on_change_told(machine.settings, machine.now));
+  CHECK_FALSE(machine.step(kPass).has_value());
+  CHECK(machine.health.on_change_told(machine.settings, machine.now));
+  CHECK(machine.step(Reason::not_serving) == false);
+}
+
+TEST_CASE("how often: by health and by demand, each where it is asked for") {
+  CheckSettings settings;
+  settings.interval = Milliseconds(1000);
+  const auto interval = [&](Health health, Demand demand) {
+    HealthMachine machine(settings, health);
+    machine.on_demand(demand);
+    return machine.interval(settings);
+  };
+  const std::vector kDemands{Demand::unknown, Demand::none, Demand::succeeding, Demand::failing};
+  for (const Demand demand : kDemands) {
+    CHECK(interval(Health::up, demand) == Milliseconds(1000));
+    CHECK(interval(Health::down, demand) == Milliseconds(1000));
+  }
+  settings.down_interval = Milliseconds(5000);
+  settings.idle_interval = Milliseconds(6000);
+  settings.eased_interval = Milliseconds(7000);
+  for (const Demand demand : kDemands) {
+    CHECK(interval(Health::down, demand) == Milliseconds(5000));
+    CHECK(interval(Health::unknown, demand) == Milliseconds(1000));
+  }
+  CHECK(interval(Health::up, Demand::unknown) == Milliseconds(1000));
+  CHECK(interval(Health::up, Demand::none) == Milliseconds(6000));
+  CHECK(interval(Health::up, Demand::succeeding) == Milliseconds(7000));
+  CHECK(interval(Health::up, Demand::failing) == Milliseconds(1000));
+  // While a state is changing, and right after a death, the fast interval goes before all.
+  Machine machine(Health::down, settings);
+  machine.step(kPass);
+  CHECK(machine.fast());
+}
+
 TEST_CASE("no result: try again soon, health and counts untouched") {
   Machine machine(Health::up);
   machine.step(kFail);
   machine.step(kFail);
   for (int i = 0; i < 100; ++i) {
-    const Microseconds delay = machine.health.on_no_result(machine.settings, machine.random);
+    const Microseconds delay = draw(machine.health.on_no_result(machine.settings), machine.random);
     CHECK(delay >= machine.settings.fast_interval * 9 / 10);
     CHECK(delay <= machine.settings.fast_interval * 11 / 10);
   }
