@@ -368,36 +368,248 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
   }
 
   void start_check(Target& target, bool hurried = false) {
-    std::unique_ptr<CommandProbe> commands_;  // from the first check that needs it
-    StartPlan starts_;
-    RecipeBook recipes_;
-    Timers::Id newcomers_timer_;
-    std::vector<std::uint32_t> newcomers_;
-    std::unordered_map<InstanceId, std::uint32_t> index_of_;
-    std::vector<std::unique_ptr<Target>> targets_;
-    std::vector<std::uint32_t> free_;
-  };
-
-  Prober::Prober(Loop& loop, ProberOptions options, OnVerdict on_verdict, OnCheck on_check)
-      : impl_(std::make_unique<Impl>(loop, std::move(options), std::move(on_verdict),
-                                     std::move(on_check))) {}
-  Prober::~Prober() = default;
-
-  bool Prober::add(InstanceId id, const InstanceSettings& instance, const CheckSettings& check,
-                   Health known) {
-    return impl_->add(id, instance, check, known);
+    unplan(target);
+    if (target.command != nullptr) return start_command(target);
+    if (target.exchange == nullptr || target.recipe->streams == nullptr) {
+      return give_up(target, ENOTSUP);
+    }
+    const bool reuse = bool{target.stream};
+    if (!reuse && loop_.open_streams() >= loop_.max_streams()) {
+      ++stats_.postponed;
+      return loop_.timers().arm(target.timer, Clock::now() + kPostpone);
+    }
+    begin_check(target);
+    target.hurried = false;
+    loop_.timers().arm(target.timer, target.started + target.check().timeout);
+    if (!reuse) {
+      if (hurried) hurry(target);
+      return connect(target);
+    }
+    --stats_.kept;
+    target.reused = true;
+    target.phase = Phase::awaiting;
+    if (Payload first = target.exchange->begin(/*new_connection=*/false)) {
+      target.streams().send(target.stream, std::move(first));
+    }
   }
 
-  bool Prober::update(InstanceId id, const InstanceSettings& instance, const CheckSettings& check) {
-    return impl_->update(id, instance, check);
+  void begin_check(Target& target) {
+    target.started = Clock::now();
+    stats_.lags.add(std::chrono::duration_cast<Microseconds>(target.started - target.due));
   }
 
-  bool Prober::remove(InstanceId id) { return impl_->remove(id); }
+  void start_command(Target& target) {
+    if (commands_->full()) {
+      ++stats_.postponed;
+      return loop_.timers().arm(target.timer, Clock::now() + kCommandPostpone);
+    }
+    begin_check(target);
+    loop_.timers().arm(target.timer, target.started + target.check().timeout);
+    target.phase = Phase::awaiting;
+    const auto started = commands_->start(target.command->request);
+    // That there is no such program is this host's fault, and nothing that the instance has done.
+    if (started.error != 0) return give_up(target, started.error);
+    target.command->running = started.id;
+  }
 
-  bool Prober::check_soon(InstanceId id) { return impl_->check_soon(id); }
+  void connect(Target& target) {
+    ++stats_.connects;
+    target.reused = false;
+    target.phase = Phase::connecting;
+    OpenRequest request;
+    request.peer = target.endpoint;
+    request.first = target.exchange->begin(/*new_connection=*/true);
+    request.receive = !target.exchange->connecting_is_all() || target.recipe->watches;
+    request.datagram = target.check().kind == CheckKind::udp;
+    request.doubtful = target.hurried;
+    request.abrupt = ends_abruptly(target);
+    request.handler = this;
+    request.user = target.index;
+    target.stream = target.streams().open(request);
+  }
 
-  bool Prober::set_demand(InstanceId id, Demand demand) { return impl_->set_demand(id, demand); }
+  // Where this side has the last word: after an answer that was asked for, on a connection that is
+  // not kept, and where connecting is all.
+  [[nodiscard]] static bool ends_abruptly(const Target& target) {
+    const CheckSettings& check = target.check();
+    if (check.tls.enabled) return false;
+    if (target.exchange->connecting_is_all()) return !target.recipe->watches;
+    return check.kind == CheckKind::http && !check.keep_alive;
+  }
 
-  ProberStats Prober::stats() const { return impl_->stats(); }
+  // While a dead server's listener is torn down the kernel may drop our SYN without a word, and
+  // would repeat it after a second only. So a connection attempt that follows a lost connection is
+  // made a second time if it is not answered soon; the check's time goes on.
+  void hurry(Target& target) {
+    const auto deadline = target.started + target.check().timeout;
+    target.hurried = true;
+    loop_.timers().arm(target.timer, std::min(deadline, Clock::now() + kSecondAttempt));
+  }
+
+  // What the exchange makes of what has come.
+  void take(Target& target, Exchange::Step step) {
+    if (step.reply != nullptr && target.stream) {
+      target.streams().send(target.stream, std::move(step.reply));
+    }
+    if (step.done) finish_check(target, std::move(step.result), step.keep);
+  }
+
+  static CheckResult ended(const Target& target, Reason reason, int error) {
+    CheckResult result{reason, error, {}};
+    result.note = to_note(target.streams().end_note());
+    return result;
+  }
+
+  void on_end_in_check(Target& target, int error) {
+    if (target.reused && !target.exchange->answered()) {
+      // The other side closed the kept connection while our request was on its way. It has not
+      // answered wrongly, it never saw the question: ask again on a new connection, in what is left
+      // of the time. That the connection was lost still counts as a sign, as it does at rest.
+      ++stats_.stale_retries;
+      static_cast<void>(target.health.on_connection_lost(target.check(), Clock::now()));
+      hurry(target);
+      return connect(target);
+    }
+    if (error == 0) return take(target, target.exchange->on_close());
+    if (is_local(error)) return give_up(target, error);
+    // Datagrams have no connection to be lost: only the answer says that nobody listens.
+    const bool datagrams = target.check().kind == CheckKind::udp;
+    const Reason reason = datagrams ? connect_failure(error) : response_failure(error);
+    finish_check(target, ended(target, reason, error));
+  }
+
+  void on_unasked(Target& target, StreamId stream, std::string_view bytes) {
+    Exchange::Unasked unasked = target.exchange->on_unasked(bytes);
+    if (unasked.reply != nullptr) target.streams().send(stream, std::move(unasked.reply));
+    if (unasked.enough) return drop_kept(target, stream);
+    if (unasked.lost) {
+      drop_kept(target, stream);
+      return on_kept_lost(target);
+    }
+    const bool resting = target.phase == Phase::resting;
+    if (unasked.changed && resting && target.health.on_change_told(target.check(), Clock::now())) {
+      start_at_once(target);
+    }
+  }
+
+  // Ends a connection that is being kept.
+  void drop_kept(Target& target, StreamId stream) {
+    --stats_.kept;
+    close(target, stream == target.sentinel ? target.sentinel : target.stream);
+  }
+
+  // The connection that was being kept is gone.
+  void on_kept_lost(Target& target) {
+    ++stats_.connections_lost;
+    const bool resting = target.phase == Phase::resting;
+    // With a check already under way beside it, that one's result decides.
+    if (target.health.on_connection_lost(target.check(), Clock::now()) && resting) {
+      start_at_once(target, /*hurried=*/true);
+    }
+  }
+
+  [[nodiscard]] bool may_keep() const { return stats_.kept < kept_limit(loop_.max_streams()); }
+
+  // What becomes of the connection that a check has used.
+  void keep_or_close(Target& target, bool keep) {
+    if (!target.stream) return;
+    const Recipe& recipe = *target.recipe;
+    if (!keep || (!recipe.reuses && !recipe.watches)) return close(target, target.stream);
+    // The newer connection takes over: its handshake is the later proof of life.
+    if (target.sentinel) drop_kept(target, target.sentinel);
+    if (!may_keep()) return close(target, target.stream);
+    ++stats_.kept;
+    if (recipe.watches) target.sentinel = std::exchange(target.stream, {});
+  }
+
+  void finish_check(Target& target, CheckResult result, bool keep = false) {
+    const auto now = Clock::now();
+    result.latency = std::chrono::duration_cast<Microseconds>(now - target.started);
+    keep_or_close(target, keep);
+    target.phase = Phase::resting;
+    ++stats_.checks;
+    stats_.durations.add(result.latency);
+    const HealthMachine::Step step = target.health.on_result(target.check(), result.reason, now);
+    if (step.delay == Delay{}) {
+      check_again_at_once(target);
+    } else {
+      plan(target, step.delay);
+    }
+    // Last, since the listeners may remove this very target.
+    const InstanceId id = target.id;
+    if (on_check_) on_check_(id, result);
+    if (step.healthy.has_value()) on_verdict_(id, Verdict{*step.healthy, result});
+  }
+
+  // In this turn of the loop, but not from within this check's end.
+  void check_again_at_once(Target& target) {
+    ++stats_.brought_forward;
+    unplan(target);
+    target.urgent = true;
+    target.due = Clock::now();
+    loop_.timers().arm(target.timer, target.due);
+  }
+
+  void give_up(Target& target, int error) {
+    target.phase = Phase::resting;
+    ++stats_.no_result;
+    const auto now = Clock::now();
+    plan(target, target.health.on_no_result(target.check()));
+    if (!options_.log || now - last_complaint_ < kComplaintEvery) return;
+    last_complaint_ = now;
+    const std::string what = target.command == nullptr || target.check().command.empty()
+                                 ? std::string()
+                                 : " by running " + target.check().command.front();
+    options_.log("cannot check " + target.endpoint.to_text() + what + ": " + std::strerror(error) +
+                 "; " + std::to_string(stats_.no_result) +
+                 " checks without a result so far (health is left as it is)");
+  }
+
+  Loop& loop_;
+  ProberOptions options_;
+  OnVerdict on_verdict_;
+  OnCheck on_check_;
+  Random random_;
+  ProberStats stats_;
+  Clock::time_point last_complaint_{};
+  std::unique_ptr<CommandProbe> commands_;  // from the first check that needs it
+  StartPlan starts_;
+  RecipeBook recipes_;
+  Timers::Id newcomers_timer_;
+  std::vector<std::uint32_t> newcomers_;
+  std::unordered_map<InstanceId, std::uint32_t> index_of_;
+  std::vector<std::unique_ptr<Target>> targets_;
+  std::vector<std::uint32_t> free_;
+};
+
+Prober::Prober(Loop& loop, ProberOptions options, OnVerdict on_verdict, OnCheck on_check)
+    : impl_(std::make_unique<Impl>(loop, std::move(options), std::move(on_verdict),
+                                   std::move(on_check))) {}
+Prober::~Prober() = default;
+
+bool Prober::add(InstanceId id, const InstanceSettings& instance, const CheckSettings& check,
+                 Health known) {
+  return impl_->add(id, instance, check, known);
+}
+
+bool Prober::update(InstanceId id, const InstanceSettings& instance, const CheckSettings& check) {
+  return impl_->update(id, instance, check);
+}
+
+bool Prober::remove(InstanceId id) {
+  return impl_->remove(id);
+}
+
+bool Prober::check_soon(InstanceId id) {
+  return impl_->check_soon(id);
+}
+
+bool Prober::set_demand(InstanceId id, Demand demand) {
+  return impl_->set_demand(id, demand);
+}
+
+ProberStats Prober::stats() const {
+  return impl_->stats();
+}
 
 }  // namespace ballast::checker
