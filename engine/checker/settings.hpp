@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -68,15 +69,38 @@ struct StatusRange {
   friend bool operator==(const StatusRange&, const StatusRange&) = default;
 };
 
-// How a check's connection is encrypted.
+// What a file held when the configuration was read; shared by all who copy the settings.
+class FileText {
+ public:
+  FileText() = default;
+  explicit FileText(std::shared_ptr<const std::string> text) : text_(std::move(text)) {}
+
+  [[nodiscard]] const std::string& get() const noexcept {
+    static const std::string none;
+    return text_ == nullptr ? none : *text_;
+  }
+  friend bool operator==(const FileText& a, const FileText& b) noexcept {
+    return a.text_ == b.text_ || a.get() == b.get();
+  }
+
+ private:
+  std::shared_ptr<const std::string> text_;
+};
+
+// How a check's connection is encrypted. The files are read by read_tls_files()
+// (probing/tls_client.hpp) whenever the configuration is, so that a renewed certificate counts as a
+// changed setting.
 struct TlsSettings {
   bool enabled = false;
   bool verify = true;             // the chain, and the name
   std::string server_name;        // SNI, and what is verified; empty: `host`, else the instance's
   std::string ca_file;            // PEM; empty: the system's
   std::string certificate_file;   // PEM, the client's own; empty: none
-  std::string key_file;           // PEM
+  std::string key_file;           // PEM; empty: in certificate_file
   std::vector<std::string> alpn;  // empty: "http/1.1" for HTTP, "h2" for gRPC, else none
+  FileText ca;                    // what the files hold
+  FileText certificate;
+  FileText key;
 
   friend bool operator==(const TlsSettings&, const TlsSettings&) = default;
 };

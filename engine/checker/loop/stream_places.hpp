@@ -1,6 +1,6 @@
 // The places of a loop's streams: an index that is used again, with a generation that tells its
-// tenants apart. Internal to the two backends; `Stream` has the members `generation` (at first 1),
-// `used` and `left`. One thread, nothing shared.
+// tenants apart. Used by the two backends and by what encrypts over them; `Stream` has the members
+// `generation` (at first 1), `used` and `left`. One thread, nothing shared.
 #pragma once
 
 #include <array>
@@ -53,6 +53,7 @@ class StreamPlaces {
     return stream.used && stream.generation == id.generation ? &stream : nullptr;
   }
 
+  [[nodiscard]] std::size_t size() const { return streams_.size(); }
   [[nodiscard]] Stream& operator[](std::size_t index) { return streams_[index]; }
   [[nodiscard]] auto begin() const { return streams_.begin(); }
   [[nodiscard]] auto end() const { return streams_.end(); }

@@ -19,6 +19,7 @@
 #include "engine/checker/probing/outcome.hpp"
 #include "engine/checker/probing/recipe.hpp"
 #include "engine/checker/probing/start_plan.hpp"
+#include "engine/checker/probing/tls_streams.hpp"
 
 namespace ballast::checker {
 
@@ -50,11 +51,12 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
  public:
   Impl(Loop& loop, ProberOptions options, OnVerdict on_verdict, OnCheck on_check)
       : loop_(loop),
+        encrypted_(loop),
         options_(std::move(options)),
         on_verdict_(std::move(on_verdict)),
         on_check_(std::move(on_check)),
         random_(options_.seed),
-        recipes_(loop),
+        recipes_(loop, encrypted_),
         newcomers_timer_(loop.timers().create([this] { plan_newcomers(); })) {}
 
   ~Impl() {
@@ -216,6 +218,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     std::shared_ptr<const Recipe> recipe;
     std::unique_ptr<Exchange> exchange;
     std::unique_ptr<Command> command;  // in the exchange's place
+    std::unique_ptr<TlsPeer> tls;      // null: nothing is encrypted
     std::size_t text_hash = 0;         // of how the instance is written
     HealthMachine health;
 
@@ -250,6 +253,9 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     target.endpoint = checked_endpoint(instance, check);
     target.text_hash = hash_of(instance.text);
     target.exchange = make_exchange(*target.recipe, instance);
+    const auto& tls = target.recipe->tls;
+    target.tls =
+        tls == nullptr ? nullptr : std::make_unique<TlsPeer>(tls, peer_name(check, instance));
     target.command = nullptr;
     if (check.kind != CheckKind::exec) return;
     if (commands_ == nullptr) commands_ = std::make_unique<CommandProbe>(loop_, *this);
@@ -323,8 +329,12 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
   void on_timer(std::uint32_t index) {
     Target& target = *targets_[index];
     if (target.phase == Phase::resting) return on_due(target);
+    const bool shakes_hands = target.tls != nullptr && encrypted_.shakes_hands(target.stream);
     if (target.hurried && target.phase == Phase::connecting) {
       target.hurried = false;
+      if (shakes_hands) {
+        return loop_.timers().arm(target.timer, target.started + target.check().timeout);
+      }
       ++stats_.second_attempts;
       close(target, target.stream);
       loop_.timers().arm(target.timer, target.started + target.check().timeout);
@@ -343,6 +353,9 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
       CheckResult result{Reason::timeout, ETIMEDOUT, {}};
       result.note = std::move(printed);
       return finish_check(target, std::move(result));
+    }
+    if (shakes_hands) {
+      return finish_check(target, {Reason::timeout, ETIMEDOUT, {}, "in the TLS handshake", {}});
     }
     if (connecting) return finish_check(target, {Reason::connect_timeout, ETIMEDOUT, {}});
     CheckResult result = target.exchange->on_timeout();
@@ -372,6 +385,10 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     if (target.command != nullptr) return start_command(target);
     if (target.exchange == nullptr || target.recipe->streams == nullptr) {
       return give_up(target, ENOTSUP);
+    }
+    // A certificate that has expired meanwhile is not believed on an old connection either.
+    if (target.stream && target.tls != nullptr && !encrypted_.still_trusted(target.stream)) {
+      drop_kept(target, target.stream);
     }
     const bool reuse = bool{target.stream};
     if (!reuse && loop_.open_streams() >= loop_.max_streams()) {
@@ -423,6 +440,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     request.datagram = target.check().kind == CheckKind::udp;
     request.doubtful = target.hurried;
     request.abrupt = ends_abruptly(target);
+    request.tls = target.tls.get();
     request.handler = this;
     request.user = target.index;
     target.stream = target.streams().open(request);
@@ -455,7 +473,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
   }
 
   static CheckResult ended(const Target& target, Reason reason, int error) {
-    CheckResult result{reason, error, {}};
+    CheckResult result{reason, error >= kTlsFailed ? 0 : error, {}};
     result.note = to_note(target.streams().end_note());
     return result;
   }
@@ -566,6 +584,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
   }
 
   Loop& loop_;
+  TlsStreams encrypted_;
   ProberOptions options_;
   OnVerdict on_verdict_;
   OnCheck on_check_;

@@ -2,6 +2,7 @@
 #include "engine/checker/probing/recipe.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace ballast::checker {
 
@@ -12,10 +13,16 @@ constexpr auto kSweep = std::chrono::seconds(10);
 
 }  // namespace
 
-std::shared_ptr<const Recipe> make_recipe(Loop& loop, const CheckSettings& settings) {
+std::shared_ptr<const Recipe> make_recipe(Streams& plain, Streams& encrypted,
+                                          const CheckSettings& settings) {
   auto recipe = std::make_shared<Recipe>();
   recipe->settings = settings;
-  recipe->streams = &loop;
+  recipe->streams = &plain;
+  if (settings.tls.enabled) {
+    auto tls = TlsClient::make(settings.tls, settings.kind);
+    recipe->streams = tls ? &encrypted : nullptr;
+    if (tls) recipe->tls = std::move(*tls);
+  }
   if (!settings.body_contains.empty() || !settings.body_regex.empty()) {
     recipe->body = std::make_unique<const BodyRule>(settings);
   }
@@ -37,7 +44,7 @@ std::shared_ptr<const Recipe> RecipeBook::get(const CheckSettings& settings) {
   // Not as soon as the last one lets go: that may be called from within a recipe's streams.
   if (!sweep_) sweep_ = loop_.timers().create([this] { sweep(); });
   loop_.timers().arm(*sweep_, std::chrono::steady_clock::now() + kSweep);
-  return recipes_.emplace_back(make_recipe(loop_, settings));
+  return recipes_.emplace_back(make_recipe(loop_, encrypted_, settings));
 }
 
 void RecipeBook::sweep() {

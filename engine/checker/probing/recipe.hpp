@@ -10,6 +10,7 @@
 
 #include "engine/checker/loop/loop.hpp"
 #include "engine/checker/probing/body_match.hpp"
+#include "engine/checker/probing/tls_client.hpp"
 #include "engine/checker/settings.hpp"
 
 namespace ballast::checker {
@@ -20,21 +21,23 @@ struct Recipe {
   std::unique_ptr<const BodyRule> body;
   // Where the check's streams are opened: the loop, or what stands before it for these settings.
   Streams* streams = nullptr;
+  std::shared_ptr<const TlsClient> tls;  // null: nothing is encrypted
   // A connection that an exchange lets be kept serves the next check. If not, but watched, it is
   // replaced by the next check's.
   bool reuses = false;
   bool watches = false;
 };
 
-// `loop` must outlive the recipe. If something cannot be made, `streams` is null and the checks
-// have no result.
-[[nodiscard]] std::shared_ptr<const Recipe> make_recipe(Loop& loop, const CheckSettings& settings);
+// `plain` and `encrypted` must outlive the recipe. If something cannot be made, `streams` is null
+// and the checks have no result.
+[[nodiscard]] std::shared_ptr<const Recipe> make_recipe(Streams& plain, Streams& encrypted,
+                                                        const CheckSettings& settings);
 
 // The recipes in use. Instances with the same settings share one.
 class RecipeBook {
  public:
-  // `loop` must outlive the book, and the book whoever has a recipe of it.
-  explicit RecipeBook(Loop& loop) : loop_(loop) {}
+  // `loop` and `encrypted` must outlive the book, and the book whoever has a recipe of it.
+  RecipeBook(Loop& loop, Streams& encrypted) : loop_(loop), encrypted_(encrypted) {}
   ~RecipeBook();
   RecipeBook(const RecipeBook&) = delete;
   RecipeBook& operator=(const RecipeBook&) = delete;
@@ -45,6 +48,7 @@ class RecipeBook {
   void sweep();
 
   Loop& loop_;
+  Streams& encrypted_;
   std::vector<std::shared_ptr<const Recipe>> recipes_;
   std::optional<Timers::Id> sweep_;
 };
