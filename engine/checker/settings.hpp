@@ -274,6 +274,9 @@ struct AgentSettings {
   friend bool operator==(const AgentSettings&, const AgentSettings&) = default;
 };
 
+inline constexpr std::size_t kMaxSources = 16;  // of a service
+inline constexpr std::size_t kMaxNameServers = 8;
+
 // Where instances come from besides the configuration.
 struct SourceSettings {
   enum class Kind : std::uint8_t {

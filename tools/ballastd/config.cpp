@@ -12,21 +12,12 @@ namespace {
 
 using Type = ConfigValue::Type;
 
-constexpr std::size_t kMaxDirectoryBytes = 3072;  // PATH_MAX less the file names
-
 // Reads the path of a key, which must be absolute.
 void read_path(ConfigWalk& walk, const ConfigValue& table, const char* key, std::string& out) {
   const auto path = walk.read_string(table, key, "a string");
   if (!path) return;
   out = *path;
-  const ConfigValue& at = *table.find(key);
-  if (path->empty() || path->front() != '/') {
-    walk.complain(at, {std::string(key) + " " + in_quotes(*path) + " is not an absolute path",
-                       "start it with a slash"});
-  } else if (path->size() > kMaxDirectoryBytes || path->find('\0') != std::string::npos) {
-    walk.complain(at, {std::string(key) + " is not a usable path",
-                       "use at most " + std::to_string(kMaxDirectoryBytes) + " bytes"});
-  }
+  if (const auto bad = judge_absolute_path(key, *path)) walk.complain(*table.find(key), *bad);
 }
 
 void read_ballast(ConfigWalk& walk, const ConfigValue& root, const ConfigEnvironment& environment,

@@ -14,6 +14,7 @@ using checker::InstanceSettings;
 using checker::Limits;
 using checker::OutlierSettings;
 using checker::SlowStartSettings;
+using checker::SourceSettings;
 using checker::SpilloverSettings;
 using engine::Policy;
 using engine::Strategy;
@@ -58,6 +59,10 @@ constexpr std::array kInstanceFields{
     BALLAST_FIELD(InstanceSettings, "weight", weight, Form::number, {1, checker::kMaxWeight}),
     BALLAST_FIELD(InstanceSettings, "tier", tier, Form::number, {0, checker::kMaxTier}),
     BALLAST_FIELD(InstanceSettings, "admin", admin, Form::choice, {0, 2}, {}, kAdmins)};
+
+constexpr std::array kSourceFields{
+    BALLAST_FIELD(SourceSettings, "port", port, Form::number, {1, 65535}),
+    BALLAST_FIELD(SourceSettings, "believe_empty", believe_empty, Form::flag)};
 
 constexpr std::array kServiceFields{
     BALLAST_FIELD(Policy, "bound", hash_bound_percent, Form::hundredths,
@@ -159,12 +164,16 @@ constexpr std::array<string_view, 2> kRoot{"ballast", "service"};
 constexpr std::array<string_view, 7> kBallast{"namespace",      "directory",     "workers_group",
                                               "max_workers",    "load_interval", "zone",
                                               "sticky_key_file"};
-constexpr std::array<string_view, 18> kService{
-    "instances",   "strategy",     "hash",          "bound",
-    "choices",     "hot_cold",     "max_in_flight", "service_max_in_flight",
-    "max_ejected", "retry_budget", "panic",         "stale",
-    "check",       "breaker",      "outlier",       "slow_start",
-    "controller",  "spillover"};
+constexpr std::array<string_view, 19> kService{
+    "instances",   "sources",       "strategy",
+    "hash",        "bound",         "choices",
+    "hot_cold",    "max_in_flight", "service_max_in_flight",
+    "max_ejected", "retry_budget",  "panic",
+    "stale",       "check",         "breaker",
+    "outlier",     "slow_start",    "controller",
+    "spillover"};
+constexpr std::array<string_view, 6> kSource{"file", "dns",     "srv",
+                                             "port", "servers", "believe_empty"};
 constexpr auto kInstance =
     std::to_array<string_view>({"address", "weight", "tier", "admin", "zone", "check_address"});
 constexpr auto kRetryBudget = words_of(kRetryBudgetFields);
@@ -228,6 +237,9 @@ Words service() {
 Words instance() {
   return kInstance;
 }
+Words source() {
+  return kSource;
+}
 Words retry_budget() {
   return kRetryBudget;
 }
@@ -258,6 +270,9 @@ std::span<const Field<checker::Settings>> ballast_fields() {
 }
 std::span<const Field<InstanceSettings>> instance_fields() {
   return kInstanceFields;
+}
+std::span<const Field<SourceSettings>> source_fields() {
+  return kSourceFields;
 }
 std::span<const Field<Policy>> service_fields() {
   return kServiceFields;
@@ -306,6 +321,7 @@ std::string home_of(const std::string& key, const std::string& service) {
     return "the instance: { address = \"HOST:PORT\", weight = 5 }";
   }
   std::string homes;
+  if (contains(kSource, key)) homes = "[[" + name + ".sources]]";
   for (const ServiceTable& table : kServiceTables) {
     if (!contains(table.keys(), key)) continue;
     homes += (homes.empty() ? "[" : " or [") + name + "." + table.name + "]";
@@ -329,6 +345,14 @@ std::string defaults_text() {
   list<InstanceSettings>(lines, service + "instances.", kInstanceFields);
   list_unset(lines, service + "instances.zone", name + "; the host's own");
   list_unset(lines, service + "instances.check_address", "HOST:PORT; where it serves");
+  list_unset(lines, service + "sources.file", "an absolute path; one of the three");
+  list_unset(lines, service + "sources.dns", "a name in DNS; one of the three");
+  list_unset(lines, service + "sources.srv", "a name in DNS; one of the three");
+  list_unset(lines, service + "sources.port", "1 to 65535; required with dns");
+  list_unset(lines, service + "sources.servers",
+             "1 to " + std::to_string(checker::kMaxNameServers) + " addresses; the system's");
+  list_unset(lines, service + "sources.believe_empty",
+             limits_text(kSourceFields[1].info) + "; false");
   lines.push_back({service + "strategy = " + value_text(kStrategy, keys::kConsistentHash),
                    limits_text(kStrategy)});
   lines.push_back(

@@ -15,6 +15,7 @@ namespace ballast::tools::keys {
 [[nodiscard]] Words ballast();
 [[nodiscard]] Words service();
 [[nodiscard]] Words instance();
+[[nodiscard]] Words source();
 [[nodiscard]] Words check();
 [[nodiscard]] Words retry_budget();
 [[nodiscard]] Words panic();
@@ -28,6 +29,7 @@ namespace ballast::tools::keys {
 // Fields of those tables; keys that are not among them are read by hand.
 [[nodiscard]] std::span<const Field<checker::Settings>> ballast_fields();
 [[nodiscard]] std::span<const Field<checker::InstanceSettings>> instance_fields();
+[[nodiscard]] std::span<const Field<checker::SourceSettings>> source_fields();
 [[nodiscard]] std::span<const Field<checker::CheckSettings>> check_fields();
 [[nodiscard]] std::span<const Field<engine::Policy>> service_fields();
 [[nodiscard]] std::span<const Field<engine::Policy>> retry_budget_fields();

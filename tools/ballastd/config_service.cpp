@@ -31,9 +31,10 @@ void ServiceReader::read(const std::string& name, const ConfigValue& value) {
   read_strategy(walk_, value, service.policy);
   read_check(walk_, value, where, service.check);
   read_protection(walk_, value, where, service);
+  read_sources(walk_, value, where, service);
   if (const ConfigValue* instances = value.find("instances")) {
     read_instances(*instances, service);
-  } else if (all_known) {
+  } else if (all_known && value.find("sources") == nullptr) {
     walk_.complain(
         {"service " + in_quotes(name) + " has no instances", "add instances = [\"HOST:PORT\"]"},
         {{name_span, "to this service"}});
@@ -48,7 +49,8 @@ void ServiceReader::read_instances(const ConfigValue& list, checker::ServiceSett
   }
   if (list.items.empty()) {
     walk_.complain(list, {"instances of service " + in_quotes(service.name) + " is empty",
-                          "add an address, or remove the service"});
+                          service.sources.empty() ? "add an address, or remove the service"
+                                                  : "leave the key out; they come from sources"});
     return;
   }
   std::map<std::array<std::uint64_t, 3>, const ConfigValue*> seen;

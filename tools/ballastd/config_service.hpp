@@ -44,6 +44,9 @@ void read_check(ConfigWalk& walk, const ConfigValue& service, const std::string&
 void read_http_check(ConfigWalk& walk, const ConfigValue& table, checker::CheckSettings& check);
 // Strategy and what goes with it.
 void read_strategy(ConfigWalk& walk, const ConfigValue& service, engine::Policy& policy);
+// Where instances come from besides the configuration.
+void read_sources(ConfigWalk& walk, const ConfigValue& service, const std::string& where,
+                  checker::ServiceSettings& out);
 // Breaker, limits, outlier detection and the like.
 void read_protection(ConfigWalk& walk, const ConfigValue& service, const std::string& where,
                      checker::ServiceSettings& out);

@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::size_t kMaxHostBytes = 253;  // RFC 1035, without the final dot
 constexpr std::size_t kMaxPathBytes = 1024;
+constexpr std::size_t kMaxFilePathBytes = 3072;  // PATH_MAX less the file names in a directory
+constexpr std::size_t kMaxLabelBytes = 63;       // of a name in DNS
 constexpr std::size_t kMaxHostHeaderBytes = 255;
 constexpr double kMillisecondsADay = 86'400'000.0;
 
@@ -127,6 +129,55 @@ std::optional<Complaint> judge_name(std::string_view what, std::string_view name
     return Complaint{start + " starts with a dot", "start it with a letter or a digit"};
   }
   return std::nullopt;
+}
+
+std::optional<Complaint> judge_absolute_path(std::string_view what, std::string_view path) {
+  if (path.empty() || path.front() != '/') {
+    return Complaint{std::string(what) + " " + in_quotes(path) + " is not an absolute path",
+                     "start it with a slash"};
+  }
+  if (path.size() > kMaxFilePathBytes || path.find('\0') != std::string_view::npos) {
+    return Complaint{std::string(what) + " is not a usable path",
+                     "use at most " + std::to_string(kMaxFilePathBytes) + " bytes"};
+  }
+  return std::nullopt;
+}
+
+std::optional<Complaint> judge_dns_name(std::string_view what, std::string_view name) {
+  const Complaint bad{std::string(what) + " " + in_quotes(name) + " is not a name in DNS",
+                      "write one such as \"backend.example.com\""};
+  in_addr ignored;
+  if (shm::parse_endpoint(std::string(name) + ":1") ||
+      inet_aton(std::string(name).c_str(), &ignored) != 0) {
+    return Complaint{std::string(what) + " " + in_quotes(name) + " is an address, not a name",
+                     "put it into instances"};
+  }
+  if (const auto colon = name.find(':'); colon != std::string_view::npos) {
+    return Complaint{bad.message, "the name goes without a port"};
+  }
+  std::string_view rest = name;
+  if (rest.ends_with('.')) rest.remove_suffix(1);
+  if (rest.empty() || rest.size() > kMaxHostBytes) return bad;
+  while (true) {
+    const std::string_view label = rest.substr(0, rest.find('.'));
+    const bool fine = std::all_of(label.begin(), label.end(), [](char c) {
+      return is_letter(c) || is_digit(c) || c == '-' || c == '_';
+    });
+    if (label.empty() || label.size() > kMaxLabelBytes || !fine) return bad;
+    if (label.size() == rest.size()) return std::nullopt;
+    rest.remove_prefix(label.size() + 1);
+  }
+}
+
+std::optional<Complaint> judge_name_server(std::string_view text) {
+  const std::string server(text);
+  const bool bare_ipv6 = text.find(':') != text.rfind(':') && text.find('[') == std::string::npos;
+  if (shm::parse_endpoint(server) ||
+      shm::parse_endpoint(bare_ipv6 ? "[" + server + "]:53" : server + ":53")) {
+    return std::nullopt;
+  }
+  return Complaint{in_quotes(text) + " is not the address of a name server",
+                   "write ADDRESS or ADDRESS:PORT, such as \"10.0.0.53\" or \"[fd00::53]:5353\""};
 }
 
 std::optional<Complaint> judge_path(std::string_view path) {

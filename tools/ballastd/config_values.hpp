@@ -55,6 +55,14 @@ struct StatusRange {
 // namespaces are directories. `what` begins the message ("service name").
 [[nodiscard]] std::optional<Complaint> judge_name(std::string_view what, std::string_view name);
 
+// The path of a file or a directory: absolute, at most 3072 bytes.
+[[nodiscard]] std::optional<Complaint> judge_absolute_path(std::string_view what,
+                                                           std::string_view path);
+// A name to ask name servers for: labels of letters, digits, '-' and '_'; no address, no port.
+[[nodiscard]] std::optional<Complaint> judge_dns_name(std::string_view what, std::string_view name);
+// A name server: "ADDRESS" or "ADDRESS:PORT".
+[[nodiscard]] std::optional<Complaint> judge_name_server(std::string_view text);
+
 // An HTTP request target: starts with a slash, visible ASCII only, so that nothing can be smuggled
 // into the request.
 [[nodiscard]] std::optional<Complaint> judge_path(std::string_view path);

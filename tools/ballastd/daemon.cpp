@@ -23,6 +23,7 @@
 #include "tools/ballastd/config.hpp"
 #include "tools/ballastd/config_reader.hpp"
 #include "tools/ballastd/log.hpp"
+#include "tools/ballastd/sources.hpp"
 
 namespace ballast::tools {
 namespace {
@@ -33,6 +34,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds kShadowAllowance{2000};  // beyond the longest check timeout
+constexpr milliseconds kSourcesPatience{2000};  // of services that have no instance without them
 constexpr milliseconds kHandoverPatience{10'000};
 constexpr milliseconds kHandoverPoll{2};
 
@@ -91,6 +93,7 @@ class Daemon {
             [](const shm::Error& error) {
               tell(Level::error, "discovered_refused", {{"because", error.to_text()}});
             }),
+        sources_(loop, steward_, log_event),
         reader_(
             loop, options_.config, [](const std::string& path) { return read_config_file(path); },
             [this](ConfigResult config) { reload(std::move(config)); }) {
@@ -108,6 +111,9 @@ class Daemon {
           {"config", options_.config},
           {"directory", directory_},
           {"io", loop_.backend() == checker::Backend::io_uring ? "io_uring" : "epoll"}});
+    sources_.begin(directory_);
+    wait_until([this] { return !sources_.is_awaited(); }, kSourcesPatience, milliseconds(50));
+    if (stopping_) return failed_ ? 1 : 0;
     if (!(options_.handover ? take_over() : take_now())) return failed_ ? 1 : 0;
     tell(Level::info, "ready");
     if (!stopping_) loop_.run();
@@ -273,6 +279,7 @@ class Daemon {
       reload_failed(done.error().to_text());
       return;
     }
+    sources_.configure();
     const Settings settings = steward_.roster().compose();
     std::size_t instances = 0;
     for (const auto& service : settings.services)
@@ -293,6 +300,7 @@ class Daemon {
   Stage stage_ = Stage::start;
   checker::Checker checker_;
   checker::Steward steward_;
+  DaemonSources sources_;
   ConfigReader reader_;
 };
 

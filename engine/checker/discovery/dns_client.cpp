@@ -97,7 +97,7 @@ struct DnsClient::Impl {
 
   void set_up() {
     auto texts = configured.empty() ? system_servers() : configured;
-    if (texts.size() > kMaxServers) texts.resize(kMaxServers);
+    if (texts.size() > kMaxNameServers) texts.resize(kMaxNameServers);
     for (std::string& text : texts) {
       Server server;
       server.text = std::move(text);

@@ -12,6 +12,7 @@
 
 #include "engine/checker/discovery/dns_message.hpp"
 #include "engine/checker/loop/loop.hpp"
+#include "engine/checker/settings.hpp"
 
 namespace ballast::checker {
 
@@ -27,7 +28,6 @@ class DnsClient {
   // A server is asked twice, and the second time is given twice as long.
   static constexpr std::chrono::milliseconds kFirstTry{1000};
   static constexpr int kTries = 2;
-  static constexpr std::size_t kMaxServers = 8;
 
   // `servers`: "ADDRESS" or "ADDRESS:PORT"; empty: the system's, of /etc/resolv.conf, which is read
   // again when all of them have failed.

@@ -1,9 +1,11 @@
 // Reads identities, addresses and state words of the active segment, all of them as input.
 #include "engine/checker/publishing/known_health.hpp"
 
+#include <algorithm>
 #include <vector>
 
 #include "engine/checker/publishing/instance_use.hpp"
+#include "engine/hash.hpp"
 #include "engine/service_name.hpp"
 #include "shm/generation.hpp"
 #include "shm/mapped_file.hpp"
@@ -13,18 +15,23 @@
 
 namespace ballast::checker {
 
-std::map<InstanceKey, shm::Health> read_known_health(const std::string& directory) {
-  std::map<InstanceKey, shm::Health> known;
+namespace {
+
+constexpr const char* kOtherZone = "elsewhere";
+
+// Calls `see` with the service's name, the record and the state of each instance.
+template <class See>
+void for_each_known(const std::string& directory, See see) {
   const auto file = shm::MappedFile::open(shm::locator_path(directory),
                                           shm::MappedFile::Access::read_only, /*populate=*/false);
-  if (!file) return known;
+  if (!file) return;
   const auto locator = shm::open_locator(*file, shm::BootCheck::required);
-  if (!locator) return known;
+  if (!locator) return;
   // [mm:growth] pairs with the release store of set_active_segment().
   const std::uint64_t id = (*locator)->active_segment.load(std::memory_order_acquire);
-  if (id == 0) return known;
+  if (id == 0) return;
   const auto segment = shm::InspectedSegment::open(directory, id, shm::BootCheck::required);
-  if (!segment) return known;
+  if (!segment) return;
   const shm::Table& table = segment->table;
   std::vector<std::string> names;
   for (const auto& service : table.services) {
@@ -36,10 +43,48 @@ std::map<InstanceKey, shm::Health> read_known_health(const std::string& director
     if (shm::unpack_identity(shm::get(record.identity)).phase != shm::Phase::live) continue;
     const std::uint64_t service = shm::get(record.service);
     if (service >= names.size() || names[service].empty()) continue;
-    const std::array<std::uint64_t, 3> words{
-        shm::get(record.endpoint[0]), shm::get(record.endpoint[1]), shm::get(record.endpoint[2])};
-    known[{names[service], words}] = checked_health(shm::unpack(shm::get(table.states[slot])));
+    see(names[service], record, shm::unpack(shm::get(table.states[slot])));
   }
+}
+
+std::array<std::uint64_t, 3> endpoint_words(const shm::InstanceRecord& record) {
+  return {shm::get(record.endpoint[0]), shm::get(record.endpoint[1]), shm::get(record.endpoint[2])};
+}
+
+template <class T>
+std::uint32_t within(std::uint64_t value, T low, T high) {
+  return static_cast<std::uint32_t>(
+      std::clamp<std::uint64_t>(value, std::uint64_t{low}, std::uint64_t{high}));
+}
+
+}  // namespace
+
+std::map<InstanceKey, shm::Health> read_known_health(const std::string& directory) {
+  std::map<InstanceKey, shm::Health> known;
+  for_each_known(directory, [&](const std::string& service, const shm::InstanceRecord& record,
+                                const shm::State& state) {
+    known[{service, endpoint_words(record)}] = checked_health(state);
+  });
+  return known;
+}
+
+std::map<std::string, std::vector<InstanceSettings>> read_known_members(
+    const std::string& directory, const std::string& own_zone) {
+  std::map<std::string, std::vector<InstanceSettings>> known;
+  for_each_known(directory, [&](const std::string& service, const shm::InstanceRecord& record,
+                                const shm::State& state) {
+    InstanceSettings instance;
+    instance.endpoint = shm::Endpoint::from_words(endpoint_words(record));
+    if (instance.endpoint.family == shm::Family::none) return;
+    instance.text = instance.endpoint.to_text();
+    instance.weight = within(shm::get(record.weight), 1U, kMaxWeight);
+    instance.tier = within(shm::get(record.tier), 0U, kMaxTier);
+    instance.admin = state.admin;
+    if (const std::uint64_t zone = shm::get(record.zone); zone != 0) {
+      instance.zone = zone == engine::key_hash(own_zone) ? own_zone : kOtherZone;
+    }
+    known[service].push_back(std::move(instance));
+  });
   return known;
 }
 

@@ -1,0 +1,46 @@
+// The daemon's sources of instances: begins with what the table knows, starts them, and hands what
+// they find to the steward. Owned by the daemon, on its loop; dies with it, and the table keeps
+// what was found.
+#pragma once
+
+#include <string>
+
+#include "engine/checker/control/steward.hpp"
+#include "engine/checker/discovery/source_set.hpp"
+#include "engine/checker/event.hpp"
+#include "engine/checker/loop/loop.hpp"
+
+namespace ballast::tools {
+
+class DaemonSources {
+ public:
+  // Both must outlive this.
+  DaemonSources(checker::Loop& loop, checker::Steward& steward, checker::EventSink on_event)
+      : steward_(steward),
+        set_(
+            loop,
+            [this](const std::string& service, std::size_t source,
+                   std::vector<checker::InstanceSettings> instances) {
+              steward_.discover(service, source, std::move(instances));
+            },
+            std::move(on_event)) {}
+
+  // After the steward has its first configuration, and before anything is applied. Where the
+  // sources of a service have not answered yet, its members are those that `directory`'s table has:
+  // a restart while a source is away changes nothing.
+  void begin(const std::string& directory);
+
+  // Whether a service that has no instance at all may still get its first ones: worth a moment.
+  [[nodiscard]] bool is_awaited() const;
+
+  // After the steward has taken a configuration. All look again.
+  void configure();
+
+  [[nodiscard]] const checker::SourceSet& set() const noexcept { return set_; }
+
+ private:
+  checker::Steward& steward_;
+  checker::SourceSet set_;
+};
+
+}  // namespace ballast::tools
