@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <random>
 
 #include "engine/checker/checker.hpp"
@@ -23,6 +24,7 @@
 #include "tools/ballastd/config.hpp"
 #include "tools/ballastd/config_reader.hpp"
 #include "tools/ballastd/log.hpp"
+#include "tools/ballastd/service_manager.hpp"
 #include "tools/ballastd/sources.hpp"
 
 namespace ballast::tools {
@@ -30,9 +32,11 @@ namespace {
 
 using checker::Level;
 using checker::Settings;
+using checker::Timers;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+constexpr milliseconds kLogPeriod{1000};
 constexpr milliseconds kShadowAllowance{2000};  // beyond the longest check timeout
 constexpr milliseconds kSourcesPatience{2000};  // of services that have no instance without them
 constexpr milliseconds kHandoverPatience{10'000};
@@ -96,11 +100,21 @@ class Daemon {
         sources_(loop, steward_, log_event),
         reader_(
             loop, options_.config, [](const std::string& path) { return read_config_file(path); },
-            [this](ConfigResult config) { reload(std::move(config)); }) {
+            [this](ConfigResult config) {
+              reload(std::move(config));
+              if (!stopping_) manager_.ready(summary());
+            }) {
     loop_.watch(signals_.descriptor(), [this] { on_signals(); });
+    log_timer_ = loop_.every(kLogPeriod, [] { log_held_back(); });
+    if (const auto period = manager_.watchdog_period())
+      watchdog_timer_ = loop_.every(*period, [this] { manager_.alive(); });
     steward_.begin_with(std::move(settings));
   }
-  ~Daemon() { loop_.unwatch(signals_.descriptor()); }
+  ~Daemon() {
+    loop_.unwatch(signals_.descriptor());
+    loop_.timers().destroy(log_timer_);
+    if (watchdog_timer_) loop_.timers().destroy(*watchdog_timer_);
+  }
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
@@ -116,6 +130,7 @@ class Daemon {
     if (stopping_) return failed_ ? 1 : 0;
     if (!(options_.handover ? take_over() : take_now())) return failed_ ? 1 : 0;
     tell(Level::info, "ready");
+    if (!stopping_) manager_.ready(summary());
     if (!stopping_) loop_.run();
     checker_.leave();
     tell(Level::info, "left");
@@ -143,12 +158,15 @@ class Daemon {
 
   void stop(const char* why) {
     tell(Level::info, "leaving", {{"because", why}});
+    manager_.stopping(why);
     stopping_ = true;
     loop_.stop();
   }
 
   bool fail(const std::string& what, const std::string& advice = {}) {
-    tell(Level::error, "failed", {{"because", advice.empty() ? what : what + ": " + advice}});
+    const std::string why = advice.empty() ? what : what + ": " + advice;
+    tell(Level::error, "failed", {{"because", why}});
+    manager_.stopping(why);
     failed_ = true;
     stopping_ = true;
     loop_.stop();
@@ -249,11 +267,22 @@ class Daemon {
   void on_signals() {
     for (int signal = signals_.next(); signal != 0; signal = signals_.next()) {
       if (signal == SIGHUP) {
+        manager_.reloading();
         reader_.request();
       } else {
         stop(signal == SIGTERM ? "SIGTERM" : "SIGINT");
       }
     }
+  }
+
+  // For `systemctl status`.
+  [[nodiscard]] std::string summary() const {
+    const Settings settings = steward_.roster().compose();
+    std::size_t instances = 0;
+    for (const auto& service : settings.services)
+      instances += service.instances.size();
+    return "checking " + std::to_string(instances) + " instances of " +
+           std::to_string(settings.services.size()) + " services in " + directory_;
   }
 
   void reload_failed(const std::string& why) {
@@ -293,6 +322,9 @@ class Daemon {
   std::string directory_;
   checker::Loop& loop_;
   const Signals& signals_;
+  ServiceManager manager_;
+  Timers::Id log_timer_;
+  std::optional<Timers::Id> watchdog_timer_;
   bool stopping_ = false;
   bool failed_ = false;
   // Before anything is checked; checking and publishing nothing; being the one writer.

@@ -1,5 +1,8 @@
 // One line on stderr for each event: time in UTC, level, name, then key=value. Lines are written
-// whole, so that they do not mix with those of other processes on the same pipe.
+// whole, so that they do not mix with those of other processes on the same pipe. Where stderr is
+// systemd's journal, which has a time and a priority of its own, a line begins with its priority
+// ("<4>") in place of both. So many lines of one kind in a short time are held back and counted
+// (log_limiter.hpp).
 #pragma once
 
 #include <chrono>
@@ -15,7 +18,18 @@ namespace ballast::tools {
 [[nodiscard]] std::string format_event(const checker::Event& event,
                                        std::chrono::system_clock::time_point when);
 
-// Writes one event to stderr, now. Never fails: a log that cannot be written is lost.
+// The same for the journal: "<4>instance_down service=checkout reason=timeout".
+[[nodiscard]] std::string format_for_journal(const checker::Event& event);
+
+// Whether `descriptor` is the journal's stream that `journal_stream` ("device:inode", systemd's
+// JOURNAL_STREAM) names. It may have been sent elsewhere since.
+[[nodiscard]] bool is_journal(int descriptor, const char* journal_stream) noexcept;
+
+// Writes one event to stderr, now, unless there were too many of its name. Never fails: a log that
+// cannot be written is lost. From any thread.
 void log_event(const checker::Event& event) noexcept;
+
+// Says how many lines were held back, of kinds that have become quiet. To be called now and then.
+void log_held_back() noexcept;
 
 }  // namespace ballast::tools

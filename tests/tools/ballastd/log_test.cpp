@@ -2,10 +2,16 @@
 #include "tools/ballastd/log.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <string>
 
 using ballast::checker::Event;
 using ballast::checker::Level;
 using ballast::tools::format_event;
+using ballast::tools::format_for_journal;
+using ballast::tools::is_journal;
 
 namespace {
 
@@ -23,6 +29,24 @@ TEST_CASE("time, level, name, fields") {
   CHECK(format_event({Level::info, "ready", {}}, kWhen) == "2023-11-14T22:13:20.042Z info ready");
   CHECK(format_event({Level::error, "failed", {}}, kWhen) ==
         "2023-11-14T22:13:20.042Z error failed");
+}
+
+TEST_CASE("the journal has a time of its own, and wants the priority first") {
+  const Event event{Level::warning, "instance_down", {{"service", "a b"}}};
+  CHECK(format_for_journal(event) == "<4>instance_down service=\"a b\"");
+  CHECK(format_for_journal({Level::info, "ready", {}}) == "<6>ready");
+  CHECK(format_for_journal({Level::error, "failed", {}}) == "<3>failed");
+}
+
+TEST_CASE("the journal is where stderr is the stream that it named") {
+  struct stat status = {};
+  REQUIRE(::fstat(STDERR_FILENO, &status) == 0);
+  const std::string name = std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino);
+  CHECK(is_journal(STDERR_FILENO, name.c_str()));
+  CHECK_FALSE(is_journal(STDERR_FILENO, (name + "1").c_str()));
+  for (const char* text : {"", ":", "1", "1:", ":1", "a:b", "1:1x"})
+    CHECK_FALSE(is_journal(STDERR_FILENO, text));
+  CHECK_FALSE(is_journal(STDERR_FILENO, nullptr));
 }
 
 TEST_CASE("values cannot break the line or pose as other fields") {
