@@ -54,6 +54,7 @@ void read_check(ConfigWalk& walk, const ConfigValue& service, const std::string&
   read_fields(walk, *table, keys::check_fields(), check);
   refuse_others(walk, *table, check.kind);
   if (check.kind == checker::CheckKind::http) read_http_check(walk, *table, check);
+  read_tls(walk, *table, where, check);
   judge_against_interval(walk, *table, "fast_interval", check.interval, check.fast_interval);
   judge_against_interval(walk, *table, "timeout", check.interval, check.timeout);
 }

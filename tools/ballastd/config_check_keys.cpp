@@ -41,8 +41,12 @@ constexpr std::array kCheckFields{
     BALLAST_FIELD(CheckSettings, "first_check", first_check, Form::choice, {0, 1}, {},
                   kFirstChecks)};
 
+constexpr std::array kTlsFields{BALLAST_FIELD(checker::TlsSettings, "enabled", enabled, Form::flag),
+                                BALLAST_FIELD(checker::TlsSettings, "verify", verify, Form::flag)};
+
 constexpr Kinds kHttp = only(CheckKind::http);
 constexpr Kinds kTcp = only(CheckKind::tcp);
+constexpr Kinds kStreams = kHttp | kTcp;
 
 constexpr auto kCheckKeys = std::to_array<CheckKey>({
     {"kind"},
@@ -57,6 +61,7 @@ constexpr auto kCheckKeys = std::to_array<CheckKey>({
     {"max_body_bytes", kHttp},
     {"keep_alive", kHttp},
     {"tcp_sentinel", kTcp},
+    {"tls", kStreams},
     {"interval"},
     {"fast_interval"},
     {"timeout"},
@@ -66,17 +71,39 @@ constexpr auto kCheckKeys = std::to_array<CheckKey>({
     {"first_check"},
 });
 
-constexpr auto kWords = [] {
-  std::array<std::string_view, kCheckKeys.size()> words;
-  for (std::size_t i = 0; i < words.size(); ++i)
-    words[i] = kCheckKeys[i].word;
+constexpr auto kTlsKeys = std::to_array<CheckKey>({
+    {"enabled"},
+    {"verify"},
+    {"server_name", kEveryKind, "a name or an address; host, else the instance's own"},
+    {"ca_file", kEveryKind, "an absolute path; the system's"},
+    {"certificate_file", kEveryKind, "an absolute path; none"},
+    {"key_file", kEveryKind, "an absolute path; in certificate_file"},
+    {"alpn", kEveryKind, "1 to 8 protocols; what the kind speaks"},
+});
+
+template <std::size_t N>
+constexpr auto words_of(const std::array<CheckKey, N>& keys) {
+  std::array<std::string_view, N> words;
+  for (std::size_t i = 0; i < N; ++i)
+    words[i] = keys[i].word;
   return words;
-}();
+}
+constexpr auto kWords = words_of(kCheckKeys);
+constexpr auto kTlsWords = words_of(kTlsKeys);
 
 }  // namespace
 
 Words check() {
   return kWords;
+}
+Words tls() {
+  return kTlsWords;
+}
+std::span<const Field<checker::TlsSettings>> tls_fields() {
+  return kTlsFields;
+}
+std::span<const CheckKey> tls_keys() {
+  return kTlsKeys;
 }
 std::span<const Field<CheckSettings>> check_fields() {
   return kCheckFields;

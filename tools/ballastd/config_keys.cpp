@@ -192,6 +192,7 @@ struct ServiceTable {
   Words (*keys)();
 };
 constexpr auto kServiceTables = std::to_array<ServiceTable>({{"check", keys::check},
+                                                             {"check.tls", keys::tls},
                                                              {"breaker", keys::breaker},
                                                              {"outlier", keys::outlier},
                                                              {"slow_start", keys::slow_start},
@@ -220,6 +221,20 @@ void list(std::vector<Line>& lines, const std::string& table, std::span<const Fi
 // A field that is off unless somebody sets it, and has no value that says so.
 void list_unset(std::vector<Line>& lines, const std::string& key, const std::string& what) {
   lines.push_back({"# " + key, what});
+}
+
+// Keys that are no fields.
+void list_by_hand(std::vector<Line>& lines, const std::string& table,
+                  std::span<const keys::CheckKey> all) {
+  for (const keys::CheckKey& key : all) {
+    const std::string word = table + std::string(key.word);
+    if (key.limits.empty()) continue;  // a field, or a table
+    if (key.value.empty()) {
+      list_unset(lines, word, std::string(key.limits));
+    } else {
+      lines.push_back({word + " = " + std::string(key.value), std::string(key.limits)});
+    }
+  }
 }
 
 }  // namespace
@@ -364,15 +379,12 @@ std::string defaults_text() {
   list<Policy>(lines, service + "panic.", std::span(kPanicFields).subspan(1));
   list<Policy>(lines, service + "stale.", kStaleFields);
   list<CheckSettings>(lines, service + "check.", keys::check_fields());
-  for (const keys::CheckKey& key : keys::check_keys()) {
-    const std::string word = service + "check." + std::string(key.word);
-    if (key.limits.empty()) continue;  // a field
-    if (key.value.empty()) {
-      list_unset(lines, word, std::string(key.limits));
-    } else {
-      lines.push_back({word + " = " + std::string(key.value), std::string(key.limits)});
-    }
-  }
+  list_by_hand(lines, service + "check.", keys::check_keys());
+  // A table that is there is meant.
+  checker::TlsSettings tls;
+  tls.enabled = true;
+  list<checker::TlsSettings>(lines, service + "check.tls.", keys::tls_fields(), tls);
+  list_by_hand(lines, service + "check.tls.", keys::tls_keys());
   lines.push_back({service + "breaker.enabled = true", limits_text(kBreakerEnabled)});
   list<Policy>(lines, service + "breaker.", kBreakerFields);
   list<OutlierSettings>(lines, service + "outlier.", kOutlierFields);

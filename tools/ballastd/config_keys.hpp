@@ -17,6 +17,7 @@ namespace ballast::tools::keys {
 [[nodiscard]] Words instance();
 [[nodiscard]] Words source();
 [[nodiscard]] Words check();
+[[nodiscard]] Words tls();
 [[nodiscard]] Words retry_budget();
 [[nodiscard]] Words panic();
 [[nodiscard]] Words stale();
@@ -31,6 +32,7 @@ namespace ballast::tools::keys {
 [[nodiscard]] std::span<const Field<checker::InstanceSettings>> instance_fields();
 [[nodiscard]] std::span<const Field<checker::SourceSettings>> source_fields();
 [[nodiscard]] std::span<const Field<checker::CheckSettings>> check_fields();
+[[nodiscard]] std::span<const Field<checker::TlsSettings>> tls_fields();
 [[nodiscard]] std::span<const Field<engine::Policy>> service_fields();
 [[nodiscard]] std::span<const Field<engine::Policy>> retry_budget_fields();
 [[nodiscard]] std::span<const Field<engine::Policy>> panic_fields();
@@ -56,6 +58,7 @@ struct CheckKey {
   std::string_view value{};
 };
 [[nodiscard]] std::span<const CheckKey> check_keys();
+[[nodiscard]] std::span<const CheckKey> tls_keys();
 [[nodiscard]] std::span<const Choice> check_kinds();
 
 // Read by hand, but spelt as fields are. A strategy's number is a Strategy's, or kConsistentHash.

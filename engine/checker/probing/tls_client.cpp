@@ -10,8 +10,10 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <map>
+#include <mutex>
 #include <utility>
 
 namespace ballast::checker {
@@ -43,6 +45,15 @@ std::string why() {
 }
 
 shm::Result<FileText> read_file(const std::string& path) {
+  // Neither a pipe that nobody writes to nor a device without end.
+  std::error_code error;
+  const auto type = std::filesystem::status(path, error).type();
+  if (type == std::filesystem::file_type::none)
+    return shm::system_error(error.value(), "read", path);
+  if (type == std::filesystem::file_type::not_found) {
+    return shm::system_error(ENOENT, "read", path);
+  }
+  if (type != std::filesystem::file_type::regular) return invalid(path, "is not a file");
   std::ifstream file(path, std::ios::binary);
   if (!file) return shm::system_error(errno, "read", path);
   std::string text;
@@ -53,11 +64,12 @@ shm::Result<FileText> read_file(const std::string& path) {
       return invalid(path, "is longer than 4 MiB; a file of PEM certificates is expected");
     }
   }
-  // A directory opens, but cannot be read.
   if (file.bad()) return shm::system_error(errno, "read", path);
   // Who reads an unchanged file again gets the same text, so that comparing the settings of ten
   // thousand instances does not compare as many bundles of certificates.
+  static std::mutex mutex;
   static std::map<std::string, std::weak_ptr<const std::string>> known;
+  const std::lock_guard lock(mutex);
   std::erase_if(known, [](const auto& one) { return one.second.expired(); });
   const auto before = known[path].lock();
   if (before != nullptr && *before == text) return FileText(before);

@@ -64,7 +64,7 @@ TEST_CASE("trust") {
   settings.ca_file = files.directory.path() + "/none.pem";
   CHECK(says(error_of(settings), settings.ca_file, "No such file"));
   settings.ca_file = files.directory.path();
-  CHECK(says(error_of(settings), settings.ca_file, "directory"));
+  CHECK(says(error_of(settings), settings.ca_file, "is not a file"));
   settings.ca_file = files.file("");
   CHECK(says(error_of(settings), settings.ca_file, "holds no certificate"));
   settings.ca_file = files.key;
