@@ -66,6 +66,17 @@ MEANINGS = {
     "check.http_over_haproxy": "processor time of an HTTP check on a new connection over that of HAProxy's",
     "check.tcp_over_haproxy": "processor time of a TCP check over that of HAProxy's",
     "check.memory_over_haproxy": "resident memory with 10,000 instances over that of HAProxy",
+    "check.burst_over_mean": "most checks started in any 10 ms over the mean around them, worst of: after a start, "
+                             "in steady state, after a reload that changes every check, after a network "
+                             "that was gone comes back",
+    "check.lag_p99_ms": "how late checks start, 99th percentile; 20,000 instances, each checked every second",
+    "check.false_downs": "instances called down wrongly in ten minutes; 10,000 instances, two busy loops beside",
+    "check.first_verdict_s": "from the start of ballastd to a verdict on each of 10,000 instances",
+    "check.adoption_flaps": "changes of health in the 5 s after ballastd was killed and started again; "
+                            "10,000 instances",
+    "death.one_of_10k_ms": "from SIGKILL of a server to the last worker's pick that avoids it, beside 9,999 "
+                           "others that are checked every second",
+    "death.thousand_of_10k_ms": "the same for a process that serves 1000 of 10,000 instances",
     "death.thousand_ms": "the same for a process that serves 1000 instances",
     "sim.adaptive_worst_over_best": "simulated: p99 of `adaptive` over that of the best fixed strategy, "
                                     "the worst of all scenarios",

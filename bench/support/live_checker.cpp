@@ -10,7 +10,8 @@
 
 namespace ballast::bench {
 
-void run_checker(const std::string& directory, const checker::Settings& settings) {
+void run_checker(const std::string& directory, const checker::Settings& settings,
+                 const std::function<void(checker::Loop&)>& beside) {
   const auto publisher = open_publisher(directory, settings);
   auto loop = checker::make_loop({});
   if (!loop) throw std::runtime_error(loop.error().to_text());
@@ -33,6 +34,7 @@ void run_checker(const std::string& directory, const checker::Settings& settings
     prober.add(i, service.instances[instances[i].instance], service.check, instances[i].health);
   }
   (*loop)->every(std::chrono::milliseconds(100), [&] { publisher->tick(); });
+  if (beside) beside(**loop);
   (*loop)->run();
   throw std::runtime_error("the checker's loop ended");
 }

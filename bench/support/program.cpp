@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -127,6 +128,16 @@ bool run_at_real_time() noexcept {
   return ::sched_setscheduler(0, SCHED_FIFO, &parameters) == 0;
 }
 
+void allow_descriptors() noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max = std::max<rlim_t>(limit.rlim_max, 131'072);
+  if (::setrlimit(RLIMIT_NOFILE, &limit) == 0) return;
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 Program::Program(const ProgramOptions& options) : output_(options.output) {
   std::vector<char*> argv;
   for (const std::string& word : options.argv)
@@ -143,7 +154,8 @@ Program::Program(const ProgramOptions& options) : output_(options.output) {
     ::dup2(out, STDOUT_FILENO);
     ::dup2(out, STDERR_FILENO);
   }
-  pin(options.rank);
+  allow_descriptors();
+  if (options.pinned) pin(options.rank);
   if (options.real_time) run_at_real_time();
   ::execv(argv[0], argv.data());
   std::fprintf(stderr, "cannot start %s: %s\n", argv[0], std::strerror(errno));

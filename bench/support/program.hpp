@@ -14,10 +14,15 @@ namespace ballast::bench {
 // Takes the rest of the calling process's life at real-time priority. False where that is refused.
 bool run_at_real_time() noexcept;
 
+// As many descriptors for the calling process as the system lets it have, for ten thousands of
+// connections.
+void allow_descriptors() noexcept;
+
 struct ProgramOptions {
   std::vector<std::string> argv;  // the program by its path
   std::string output;             // file for stdout and stderr, made anew
   unsigned rank = 0;              // processor: see pin()
+  bool pinned = true;
   bool real_time = true;
 };
 

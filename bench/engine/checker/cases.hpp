@@ -10,7 +10,8 @@
 namespace ballast::bench {
 
 // How much is measured. BALLAST_BENCH_QUICK=1 tries everything with a tenth of the targets, in
-// seconds; its figures are not those that count. BALLAST_BENCH_ROUNDS says how many rounds.
+// seconds; its figures are not those that count. BALLAST_BENCH_ROUNDS says how many rounds,
+// BALLAST_BENCH_FALSE_DOWNS_S how many seconds false downs are looked for.
 struct Scale {
   std::size_t instances = 10'000;
   std::size_t rounds = 5;
@@ -19,6 +20,8 @@ struct Scale {
 };
 [[nodiscard]] Scale scale();
 
-void add_cost_cases(Suite& suite);  // processor and memory, against HAProxy
+void add_cost_cases(Suite& suite);     // processor and memory, against HAProxy
+void add_rhythm_cases(Suite& suite);   // bursts and lag
+void add_verdict_cases(Suite& suite);  // deaths, first verdicts, flaps, false downs
 
 }  // namespace ballast::bench

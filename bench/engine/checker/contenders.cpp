@@ -1,6 +1,7 @@
 // Their configurations.
 #include "bench/engine/checker/contenders.hpp"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -53,10 +54,12 @@ std::string ballast_configuration(const ContenderOptions& options, const std::st
   std::string text =
       "[ballast]\ndirectory = \"" + segments + "\"\nmax_workers = 16\n\n[service.bench]\n";
   text += "instances = [\n";
-  for (const shm::Endpoint& endpoint : target_endpoints(options.instances, options.port))
+  std::vector<shm::Endpoint> endpoints = target_endpoints(options.instances, options.port);
+  endpoints.insert(endpoints.end(), options.more.begin(), options.more.end());
+  for (const shm::Endpoint& endpoint : endpoints)
     text += "  \"" + endpoint.to_text() + "\",\n";
-  text +=
-      "]\n\n[service.bench.check]\ninterval = \"" + std::to_string(options.interval_ms) + "ms\"\n";
+  text += "]\n\n[service.bench.check]\ninterval = \"" +
+                    std::to_string(options.interval_ms) + "ms\"\n";
   switch (options.checks) {
     case Checks::http_keepalive:
       text += "kind = \"http\"\n";
@@ -80,22 +83,31 @@ HaproxyChecker::HaproxyChecker(const ContenderOptions& options) {
   }
   const std::string file = directory() + "/haproxy.cfg";
   write_file(file, haproxy_configuration(options, directory()));
-  program_ = std::make_unique<Program>(ProgramOptions{
-      {kHaproxy, "-db", "-f", file}, directory() + "/haproxy.log", kCheckerRank, true});
+  ProgramOptions haproxy;
+  haproxy.argv = {kHaproxy, "-db", "-f", file};
+  haproxy.output = directory() + "/haproxy.log";
+  haproxy.rank = kCheckerRank;
+  program_ = std::make_unique<Program>(haproxy);
 }
 
-BallastChecker::BallastChecker(const ContenderOptions& options) {
+BallastChecker::BallastChecker(const ContenderOptions& options) : at_ease_(options.at_ease) {
   write_file(configuration(), ballast_configuration(options, segments()));
   start();
 }
 
 void BallastChecker::start() {
   program_.reset();
-  program_ = std::make_unique<Program>(
-      ProgramOptions{{ballastd_path(), "--config", configuration()},
-                     directory() + "/ballastd." + std::to_string(starts_++) + ".log",
-                     kCheckerRank,
-                     true});
+  ProgramOptions options;
+  options.argv = {ballastd_path(), "--config", configuration()};
+  options.output = directory() + "/ballastd." + std::to_string(starts_++) + ".log";
+  options.rank = kCheckerRank;
+  options.pinned = options.real_time = !at_ease_;
+  program_ = std::make_unique<Program>(options);
+}
+
+void BallastChecker::reload(const ContenderOptions& options) {
+  write_file(configuration(), ballast_configuration(options, segments()));
+  program_->signal(SIGHUP);
 }
 
 std::string haproxy_version() {

@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "bench/support/program.hpp"
+#include "shm/endpoint.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace ballast::bench {
@@ -27,7 +29,9 @@ struct ContenderOptions {
   std::size_t instances = 10'000;
   std::uint16_t port = 0;  // of the targets
   std::uint32_t interval_ms = 1000;
-  std::string extra{};  // lines for the end of ballastd's section `check`
+  std::vector<shm::Endpoint> more{};  // besides the targets
+  bool at_ease = false;               // neither at real-time priority nor on a processor of its own
+  std::string extra{};                // lines for the end of ballastd's section `check`
 };
 
 // One that runs, with the files that it needs.
@@ -54,11 +58,14 @@ class BallastChecker : public Contender {
 
   // Started again with the same files, after it was killed.
   void start();
+  // Reads another configuration while it runs.
+  void reload(const ContenderOptions& options);
   // Where the segments are.
   [[nodiscard]] std::string segments() const { return directory() + "/ballast"; }
   [[nodiscard]] std::string configuration() const { return directory() + "/ballast.toml"; }
 
  private:
+  bool at_ease_;
   unsigned starts_ = 0;
 };
 

@@ -7,7 +7,6 @@
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -148,16 +147,6 @@ class Server {
   int epoll_;
 };
 
-void allow_descriptors() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max = std::max<rlim_t>(limit.rlim_max, 131'072);
-  if (::setrlimit(RLIMIT_NOFILE, &limit) == 0) return;
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 }  // namespace
 
 std::vector<shm::Endpoint> target_endpoints(std::size_t count, std::uint16_t port) {
@@ -206,8 +195,10 @@ Targets::Targets(const TargetsOptions& options) {
   const int listener = listen_everywhere(options.port);
   child_ = std::make_unique<Child>([&, listener] {
     allow_descriptors();
-    pin(options.rank);
-    run_at_real_time();
+    if (!options.at_ease) {
+      pin(options.rank);
+      run_at_real_time();
+    }
     Server(listener, options.by_time, arrivals_[0]).run();
   });
   ::close(listener);

@@ -38,6 +38,7 @@ struct TargetsOptions {
   std::uint16_t port = 0;  // on every address of the loopback device
   unsigned rank = 0;       // processor
   bool by_time = false;    // fill `requests_in`, by the time at which the kernel got the bytes
+  bool at_ease = false;    // neither at real-time priority nor on that processor
 };
 
 class Targets {
