@@ -163,6 +163,52 @@ Settings Roster::compose() const {
   return settings;
 }
 
+template <class Visit>
+void Roster::visit_named(const std::string& name, Visit visit) const {
+  for (const ServiceSettings& service : configured_.services) {
+    if (service.name != name) continue;
+    for (const InstanceSettings& instance : service.instances) {
+      if (visit(instance)) return;
+    }
+    for (std::size_t i = 0; i < service.sources.size(); ++i) {
+      const auto set = discovered_.find({name, i});
+      if (set == discovered_.end()) continue;
+      for (const InstanceSettings& instance : set->second) {
+        if (visit(instance)) return;
+      }
+    }
+  }
+}
+
+const InstanceSettings* Roster::named(const std::string& service,
+                                      const shm::Endpoint& endpoint) const {
+  const InstanceSettings* found = nullptr;
+  visit_named(service, [&](const InstanceSettings& instance) {
+    if (instance.endpoint != endpoint) return false;
+    found = &instance;
+    return true;
+  });
+  return found;
+}
+
+std::vector<shm::Endpoint> Roster::endpoints_called(const std::string& service,
+                                                    const std::string& text) const {
+  std::vector<shm::Endpoint> found;
+  const auto take = [&](const InstanceSettings& instance) {
+    if (instance.text == text &&
+        std::find(found.begin(), found.end(), instance.endpoint) == found.end())
+      found.push_back(instance.endpoint);
+    return false;
+  };
+  visit_named(service, take);
+  if (const auto changes = changes_.instances.find(service); changes != changes_.instances.end()) {
+    for (const auto& [address, change] : changes->second) {
+      if (change.added) take(change.instance);
+    }
+  }
+  return found;
+}
+
 std::vector<std::string> Roster::idle_changes() const {
   std::vector<std::string> idle;
   std::map<std::string, const ServiceSettings*> services;

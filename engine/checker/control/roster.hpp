@@ -60,11 +60,23 @@ class Roster {
   // instances beyond kMaxInstances are an error of `Publisher::apply`, not of this.
   [[nodiscard]] Settings compose() const;
 
+  // What the configuration or a source says of an instance, before operators' changes; null:
+  // nothing.
+  [[nodiscard]] const InstanceSettings* named(const std::string& service,
+                                              const shm::Endpoint& endpoint) const;
+  // Instances with this text, whoever names them, removed ones too.
+  [[nodiscard]] std::vector<shm::Endpoint> endpoints_called(const std::string& service,
+                                                            const std::string& text) const;
+
   // Changes that act on nobody at present, because nothing names the service or the instance any
   // more: "web" or "web 10.0.0.1:80". They stay, and act again when it comes back.
   [[nodiscard]] std::vector<std::string> idle_changes() const;
 
  private:
+  // Calls `visit` with every instance that the configuration or a source names, until it is true.
+  template <class Visit>
+  void visit_named(const std::string& service, Visit visit) const;
+
   Settings configured_;
   RuntimeChanges changes_;
   std::map<std::pair<std::string, std::size_t>, std::vector<InstanceSettings>> discovered_;

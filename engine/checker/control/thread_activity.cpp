@@ -1,4 +1,4 @@
-// Reads of /proc/PID.
+// Reads what /proc says of a process and of one of its threads.
 #include "engine/checker/control/thread_activity.hpp"
 
 #include <fcntl.h>

@@ -1,0 +1,470 @@
+// Each verb's answer, and what is answered later.
+#include "engine/checker/control/control_desk.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "engine/checker/control/change_edit.hpp"
+#include "engine/checker/control/desk_answers.hpp"
+#include "engine/checker/control/seen_watch.hpp"
+
+namespace ballast::checker {
+
+using nlohmann::json;
+using std::chrono::steady_clock;
+
+namespace {
+
+constexpr Milliseconds kWaitPeriod{10};       // between two looks at who has seen what
+constexpr Milliseconds kProgressPeriod{200};  // between two lines of progress
+
+std::string names_of(const Request& request) {
+  std::string text;
+  for (const std::string& instance : request.instances)
+    text += (text.empty() ? "" : ",") + instance;
+  return text;
+}
+
+}  // namespace
+
+struct ControlDesk::Unkept {
+  Asker asker;
+  std::uint64_t number = 0;
+  json answer;  // but for whether it is kept
+};
+
+struct ControlDesk::Waiting {
+  Asker asker;
+  std::string service;
+  SeenWatch watch;
+  std::vector<DrainingSlot> slots;
+  steady_clock::time_point since;
+  steady_clock::time_point deadline;
+  std::optional<steady_clock::time_point> told;
+  bool progress = false;
+};
+
+ControlDesk::ControlDesk(Loop& loop, Steward& steward, DeskHooks hooks, ControlLimits limits)
+    : loop_(loop),
+      steward_(steward),
+      hooks_(std::move(hooks)),
+      wait_timer_(loop.timers().create([this] { look_at_waiting(); })),
+      keeper_(loop,
+              [this](std::uint64_t upto, const shm::Status& status) { on_kept(upto, status); }),
+      server_(
+          loop,
+          [this](ClientId client, const Peer& peer, std::string_view line) {
+            on_request(client, peer, line);
+          },
+          [this](ClientId client) { on_gone(client); }, limits) {}
+
+ControlDesk::~ControlDesk() {
+  loop_.timers().destroy(wait_timer_);
+}
+
+shm::Status ControlDesk::load_changes(const std::string& path) {
+  keeper_.set_path(path);
+  auto read = read_changes_file(path);
+  if (!read) {
+    blocked_ = read.error().to_text();
+    steward_.begin_with(RuntimeChanges{});
+    return read.error();
+  }
+  blocked_.clear();
+  steward_.begin_with(std::move(*read));
+  return shm::Done{};
+}
+
+void ControlDesk::keep_changes_in(const std::string& path) {
+  keeper_.set_path(path);
+  keeper_.keep(steward_.roster().changes());
+}
+
+shm::Status ControlDesk::listen(const std::string& path, std::optional<gid_t> group) {
+  group_ = group;
+  return server_.listen(path, group);
+}
+
+void ControlDesk::on_request(ClientId client, const Peer& peer, std::string_view line) {
+  const auto parsed = parse_request(line);
+  if (const auto* refusal = std::get_if<Refusal>(&parsed)) {
+    refuse({client, refusal->id, ""}, *refusal);
+    return;
+  }
+  const Request& request = std::get<Request>(parsed);
+  const VerbInfo& info = info_of(request.verb);
+  const Asker asker{client, request.id, info.name};
+  if (info.writes && !may_change(peer, ::geteuid(), group_)) {
+    refuse(asker, {"not_allowed",
+                   "uid " + std::to_string(peer.uid) + " may not " + info.name +
+                       ": only root, the user of ballastd and the members of control_group may",
+                   {}});
+    return;
+  }
+  serve(asker, peer, request);
+}
+
+void ControlDesk::serve(const Asker& asker, const Peer& peer, const Request& request) {
+  if (request.verb != Verb::help && hooks_.publisher() == nullptr) {
+    refuse(asker, {"busy", "this ballastd is not in charge; ask again", {}});
+    return;
+  }
+  switch (request.verb) {
+    case Verb::add:
+    case Verb::remove:
+    case Verb::drain:
+    case Verb::ready:
+    case Verb::maint:
+    case Verb::weight:
+    case Verb::strategy:
+    case Verb::reset:
+      return change(asker, peer, request);
+    case Verb::eject:
+      return eject(asker, peer, request);
+    case Verb::reload:
+      return reload(asker);
+    case Verb::handover:
+      return handover(asker);
+    case Verb::status:
+      return status(asker, request);
+    case Verb::sources:
+      return sources(asker, request);
+    case Verb::changes:
+      return changes(asker, request);
+    case Verb::wait:
+      return wait(asker, request);
+    case Verb::help:
+      return help(asker);
+  }
+}
+
+void ControlDesk::refuse(const Asker& asker, const Refusal& refusal) {
+  json answer{{"ok", false}, {"code", refusal.code}, {"error", refusal.text}};
+  finish_answer(answer, asker.id, asker.verb);
+  server_.answer(asker.client, to_line(answer));
+}
+
+void ControlDesk::answer(const Asker& asker, json&& answer) {
+  finish_answer(answer, asker.id, asker.verb);
+  server_.answer(asker.client, to_line(answer));
+}
+
+void ControlDesk::on_gone(ClientId client) {
+  std::erase_if(waiting_, [&](const auto& one) { return one->asker.client == client; });
+  std::erase_if(unkept_, [&](const auto& one) { return one->asker.client == client; });
+  std::erase_if(reloading_, [&](const Reloading& one) { return one.asker.client == client; });
+  std::erase_if(handing_over_, [&](const Asker& one) { return one.client == client; });
+}
+
+// ---- changes
+
+void ControlDesk::change(const Asker& asker, const Peer& peer, const Request& request) {
+  if (!blocked_.empty()) {
+    refuse(asker, {"refused", "no changes are taken: " + blocked_, {}});
+    return;
+  }
+  const Roster& roster = steward_.roster();
+  auto edited = edit_changes(roster, request);
+  if (const auto* refusal = std::get_if<Refusal>(&edited)) {
+    refuse(asker, *refusal);
+    return;
+  }
+  auto& wanted = std::get<RuntimeChanges>(edited);
+  const bool changed = wanted != roster.changes();
+  if (changed) {
+    if (const shm::Status applied = steward_.change(std::move(wanted)); !applied) {
+      refuse(asker, {"refused", applied.error().to_text(), {}});
+      return;
+    }
+  }
+  const Publisher& publisher = *hooks_.publisher();
+  const std::uint64_t epoch = epoch_of(publisher, request.service).value_or(0);
+  json answer = about_change(request, publisher, epoch, changed);
+  if (changed) tell_change(peer, request, epoch);
+  // What could not be kept the last time is tried again, whatever is asked for.
+  if (!changed && keep_error_.empty() && unkept_.empty()) {
+    answer["kept"] = true;
+    this->answer(asker, std::move(answer));
+    return;
+  }
+  const std::uint64_t number = keeper_.keep(roster.changes());
+  unkept_.push_back(std::make_unique<Unkept>(Unkept{asker, number, std::move(answer)}));
+}
+
+void ControlDesk::on_kept(std::uint64_t upto, const shm::Status& status) {
+  const std::string error = status ? std::string() : status.error().to_text();
+  if (!status && error != keep_error_ && hooks_.on_event)
+    hooks_.on_event({Level::error, "changes_not_kept", {{"because", error}}});
+  if (status && !keep_error_.empty() && hooks_.on_event)
+    hooks_.on_event({Level::info, "changes_kept", {{"file", keeper_.path()}}});
+  keep_error_ = error;
+  std::vector<std::unique_ptr<Unkept>> done;
+  while (!unkept_.empty() && unkept_.front()->number <= upto) {
+    done.push_back(std::move(unkept_.front()));
+    unkept_.erase(unkept_.begin());
+  }
+  for (const auto& one : done) {
+    one->answer["kept"] = error.empty();
+    if (!error.empty())
+      one->answer["warning"] = "it holds, but will not outlive this ballastd: " + error;
+    answer(one->asker, std::move(one->answer));
+  }
+}
+
+void ControlDesk::tell_change(const Peer& peer, const Request& request, std::uint64_t epoch) const {
+  if (!hooks_.on_event) return;
+  Event event{Level::info,
+              "operator_change",
+              {{"verb", info_of(request.verb).name}, {"service", request.service}}};
+  if (!request.instances.empty()) event.fields.emplace_back("instance", names_of(request));
+  if (request.weight) event.fields.emplace_back("weight", std::to_string(*request.weight));
+  if (request.strategy) event.fields.emplace_back("strategy", engine::to_text(*request.strategy));
+  if (request.duration)
+    event.fields.emplace_back("for_ms", std::to_string(request.duration->count()));
+  event.fields.emplace_back("uid", std::to_string(peer.uid));
+  event.fields.emplace_back("pid", std::to_string(peer.pid));
+  event.fields.emplace_back("epoch", std::to_string(epoch));
+  hooks_.on_event(event);
+}
+
+void ControlDesk::eject(const Asker& asker, const Peer& peer, const Request& request) {
+  const Roster& roster = steward_.roster();
+  if (find_service(roster, request.service) == nullptr) {
+    refuse(asker, no_such_service(roster, request.service));
+    return;
+  }
+  const auto found = find_instances(roster, request);
+  if (const auto* refusal = std::get_if<Refusal>(&found)) {
+    refuse(asker, *refusal);
+    return;
+  }
+  for (const shm::Endpoint& endpoint : std::get<std::vector<shm::Endpoint>>(found)) {
+    const shm::Status ejected = hooks_.eject(request.service, endpoint, *request.duration);
+    if (!ejected) {
+      const bool missing = ejected.error().kind == shm::ErrorKind::not_found;
+      refuse(asker, {missing ? "not_found" : "refused", ejected.error().to_text(), {}});
+      return;
+    }
+  }
+  const Publisher& publisher = *hooks_.publisher();
+  const std::uint64_t epoch = epoch_of(publisher, request.service).value_or(0);
+  tell_change(peer, request, epoch);
+  answer(asker, about_change(request, publisher, epoch, true));
+}
+
+// ---- the program
+
+void ControlDesk::reload(const Asker& asker) {
+  Reloading one{asker, 1, epochs_of(*hooks_.publisher())};
+  // A reading under way may have looked at the file before it was written.
+  if (hooks_.reload()) one.results = 2;
+  reloading_.push_back(std::move(one));
+}
+
+void ControlDesk::reloaded(const std::vector<std::string>& errors) {
+  std::vector<Reloading> done;
+  for (auto one = reloading_.begin(); one != reloading_.end();) {
+    if (--one->results != 0) {
+      ++one;
+      continue;
+    }
+    done.push_back(std::move(*one));
+    one = reloading_.erase(one);
+  }
+  const Publisher* const publisher = hooks_.publisher();
+  for (Reloading& one : done) {
+    if (!errors.empty() || publisher == nullptr) {
+      Refusal refusal{"refused", "", {}};
+      for (const std::string& error : errors)
+        refusal.text += (refusal.text.empty() ? "" : "\n") + error;
+      refuse(one.asker, refusal);
+      continue;
+    }
+    answer(one.asker, about_reload(*publisher, one.epochs, steward_.roster()));
+  }
+}
+
+void ControlDesk::handover(const Asker& asker) {
+  if (!handing_over_.empty()) {
+    handing_over_.push_back(asker);
+    return;
+  }
+  const auto started = hooks_.handover();
+  if (!started) {
+    refuse(asker, {"refused", started.error().to_text(), {}});
+    return;
+  }
+  handing_over_.push_back(asker);
+}
+
+void ControlDesk::successor_failed(const std::string& why) {
+  for (const Asker& asker : std::exchange(handing_over_, {}))
+    refuse(asker, {"refused", why, {}});
+}
+
+void ControlDesk::leave(bool to_successor) {
+  keeper_.finish();
+  for (const Asker& asker : std::exchange(handing_over_, {})) {
+    if (to_successor) {
+      answer(asker, json{{"ok", true}});
+    } else {
+      refuse(asker, {"refused", "this ballastd is leaving, and not to a successor", {}});
+    }
+  }
+  // Whoever waits for something else sees the end, and asks the next one.
+  server_.leave(/*remove=*/!to_successor);
+  waiting_.clear();
+  reloading_.clear();
+}
+
+// ---- questions
+
+void ControlDesk::status(const Asker& asker, const Request& request) {
+  const Publisher& publisher = *hooks_.publisher();
+  if (!request.service.empty()) {
+    auto found = about_service(publisher, steward_.roster(), request.service);
+    if (found.is_null()) {
+      refuse(asker, no_such_service(steward_.roster(), request.service));
+    } else {
+      answer(asker, std::move(found));
+    }
+    return;
+  }
+  json out{{"ok", true},
+           {"version", hooks_.version},
+           {"pid", ::getpid()},
+           {"directory", hooks_.directory},
+           {"io", hooks_.io},
+           {"segment", publisher.segment_id()},
+           {"term", publisher.term()},
+           {"services", about_services(publisher)},
+           {"changes_file", keeper_.path()},
+           {"changes_kept", keep_error_.empty() && blocked_.empty()}};
+  if (!keep_error_.empty()) out["changes_error"] = keep_error_;
+  if (!blocked_.empty()) out["changes_error"] = blocked_;
+  out["idle_changes"] = steward_.roster().idle_changes();
+  answer(asker, std::move(out));
+}
+
+void ControlDesk::sources(const Asker& asker, const Request& request) {
+  if (!request.service.empty() && find_service(steward_.roster(), request.service) == nullptr) {
+    refuse(asker, no_such_service(steward_.roster(), request.service));
+    return;
+  }
+  answer(asker, json{{"ok", true}, {"sources", json::parse(hooks_.sources(request.service))}});
+}
+
+void ControlDesk::changes(const Asker& asker, const Request& request) {
+  const Roster& roster = steward_.roster();
+  RuntimeChanges shown = roster.changes();
+  if (!request.service.empty()) {
+    std::erase_if(shown.instances, [&](const auto& one) { return one.first != request.service; });
+    std::erase_if(shown.strategies, [&](const auto& one) { return one.first != request.service; });
+  }
+  json out{{"ok", true},
+           {"services", json::parse(changes_to_text(shown)).at("services")},
+           {"idle", roster.idle_changes()},
+           {"file", keeper_.path()},
+           {"kept", keep_error_.empty() && blocked_.empty()}};
+  answer(asker, std::move(out));
+}
+
+void ControlDesk::help(const Asker& asker) {
+  json list = json::array();
+  for (const VerbInfo& info : verbs()) {
+    list.push_back({{"verb", info.name},
+                    {"about", info.about},
+                    {"needs", std::string(info.needs)},
+                    {"accepts", std::string(info.accepts)},
+                    {"changes", info.writes}});
+  }
+  answer(asker, json{{"ok", true}, {"verbs", std::move(list)}});
+}
+
+// ---- waiting
+
+void ControlDesk::wait(const Asker& asker, const Request& request) {
+  const Publisher& publisher = *hooks_.publisher();
+  const auto record = record_of(publisher, request.service);
+  if (!record) {
+    refuse(asker, no_such_service(steward_.roster(), request.service));
+    return;
+  }
+  const std::uint64_t now_epoch = epoch_of(publisher, request.service).value_or(0);
+  const std::uint64_t epoch = request.epoch.value_or(now_epoch);
+  if (epoch > now_epoch) {
+    refuse(asker, {"bad_request",
+                   "service " + request.service + " is at epoch " + std::to_string(now_epoch) +
+                       ", and " + std::to_string(epoch) + " is not published",
+                   {}});
+    return;
+  }
+  const auto now = steady_clock::now();
+  auto waiting = std::make_unique<Waiting>(Waiting{asker,
+                                                   request.service,
+                                                   SeenWatch(*record, epoch, steady_ms()),
+                                                   {},
+                                                   now,
+                                                   now + request.timeout,
+                                                   std::nullopt,
+                                                   request.progress});
+  if (!request.instances.empty()) {
+    auto slots = draining_slots(publisher, *record, steward_.roster(), request);
+    if (const auto* refusal = std::get_if<Refusal>(&slots)) {
+      refuse(asker, *refusal);
+      return;
+    }
+    waiting->slots = std::get<std::vector<DrainingSlot>>(std::move(slots));
+  }
+  if (look_at(*waiting)) return;
+  waiting_.push_back(std::move(waiting));
+  loop_.timers().arm(wait_timer_, now + kWaitPeriod);
+}
+
+void ControlDesk::look_at_waiting() {
+  // Answering may find that another one has gone.
+  auto all = std::exchange(waiting_, {});
+  while (!all.empty()) {
+    auto one = std::move(all.front());
+    all.pop_front();
+    if (!look_at(*one)) waiting_.push_back(std::move(one));
+  }
+  if (!waiting_.empty()) loop_.timers().arm(wait_timer_, steady_clock::now() + kWaitPeriod);
+}
+
+// True once it is answered.
+bool ControlDesk::look_at(Waiting& waiting) {
+  const Publisher* const publisher = hooks_.publisher();
+  if (publisher == nullptr) return false;
+  const auto now = steady_clock::now();
+  const SeenReport report =
+      waiting.watch.look(publisher->segment(), publisher->draining(), steady_ms());
+  // After the rows: what they have counted by then is all there is.
+  const std::uint64_t in_flight = in_flight_of(*publisher, waiting.slots);
+  const bool done = report.done() && in_flight == 0;
+  const bool late = now >= waiting.deadline;
+  json out = about_wait(waiting.service, waiting.watch.epoch(), *publisher, report);
+  if (!waiting.slots.empty()) out["in_flight"] = in_flight;
+  out["waited_ms"] = std::chrono::duration_cast<Milliseconds>(now - waiting.since).count();
+  if (done || late) {
+    out["ok"] = done;
+    if (!done) {
+      out["code"] = "timeout";
+      out["error"] = timeout_text(report, in_flight);
+    }
+    answer(waiting.asker, std::move(out));
+    return true;
+  }
+  if (waiting.progress && (!waiting.told || now - *waiting.told >= kProgressPeriod)) {
+    waiting.told = now;
+    out["progress"] = true;
+    finish_answer(out, waiting.asker.id, waiting.asker.verb);
+    server_.tell(waiting.asker.client, to_line(out));
+  }
+  return false;
+}
+
+}  // namespace ballast::checker

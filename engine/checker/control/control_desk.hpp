@@ -1,0 +1,125 @@
+// Where operators' requests are decided and answered: it reads a line, asks the steward or whoever
+// else it concerns, and answers with the epoch at which the change holds. Changes are applied
+// first, then kept in their file; the answer comes when both are done, and says so if the second
+// failed. docs/control.md describes the protocol to people.
+//
+// One thread: everything is called from, and called back on, the loop's. If the process dies,
+// clients see their connection end, and may ask again: every change can be asked for twice.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/checker/control/changes_keeper.hpp"
+#include "engine/checker/control/control_server.hpp"
+#include "engine/checker/control/request.hpp"
+#include "engine/checker/control/steward.hpp"
+#include "engine/checker/event.hpp"
+#include "engine/checker/publishing/publisher.hpp"
+
+namespace ballast::checker {
+
+// What the desk knows of the program around it.
+struct DeskHooks {
+  std::function<const Publisher*()> publisher;  // null while this process is not in charge
+  std::function<shm::Status(const std::string& service, const shm::Endpoint&, Milliseconds)> eject;
+  // Reads the configuration again. True: one reading is under way already, and another one follows
+  // it. After each one, `reloaded` is called.
+  std::function<bool()> reload;
+  // Starts a successor, which asks this one to leave when it is ready.
+  std::function<shm::Result<pid_t>()> handover;
+  std::function<std::string(const std::string& service)> sources;  // a JSON array; empty: all
+  EventSink on_event;
+  std::string version;
+  std::string directory;
+  std::string io;
+};
+
+class ControlDesk {
+ public:
+  // Both must outlive the desk.
+  ControlDesk(Loop& loop, Steward& steward, DeskHooks hooks, ControlLimits limits = {});
+  ~ControlDesk();
+  ControlDesk(const ControlDesk&) = delete;
+  ControlDesk& operator=(const ControlDesk&) = delete;
+
+  // Begins with the changes that are kept in `path`. On error there are none, and until a file can
+  // be read, none are taken: what is there must not be lost.
+  shm::Status load_changes(const std::string& path);
+  // Keeps them there from now on, also what there is now.
+  void keep_changes_in(const std::string& path);
+  [[nodiscard]] const std::string& changes_path() const noexcept { return keeper_.path(); }
+
+  // Who may connect besides root and the own user: `group`.
+  shm::Status listen(const std::string& path, std::optional<gid_t> group);
+  [[nodiscard]] const std::string& socket_path() const noexcept { return server_.path(); }
+
+  // A reading of the configuration is over: why it was refused; empty: it holds.
+  void reloaded(const std::vector<std::string>& errors);
+  // The successor that was started has ended without taking over.
+  void successor_failed(const std::string& why);
+
+  // Writes what is not written, answers what waits, and closes. `to_successor`: one has taken over.
+  void leave(bool to_successor);
+
+ private:
+  struct Waiting;  // for workers to see an epoch
+
+  struct Asker {
+    ClientId client = 0;
+    std::string id;
+    const char* verb = "";
+  };
+  struct Unkept;  // a change that holds and is not in its file yet
+  struct Reloading {
+    Asker asker;
+    unsigned results = 1;  // still to come
+    std::vector<std::pair<std::string, std::uint64_t>> epochs;
+  };
+
+  void on_request(ClientId client, const Peer& peer, std::string_view line);
+  void serve(const Asker& asker, const Peer& peer, const Request& request);
+  void answer(const Asker& asker, nlohmann::json&& answer);
+  void refuse(const Asker& asker, const Refusal& refusal);
+  void on_gone(ClientId client);
+  void on_kept(std::uint64_t upto, const shm::Status& status);
+
+  void change(const Asker& asker, const Peer& peer, const Request& request);
+  void eject(const Asker& asker, const Peer& peer, const Request& request);
+  void reload(const Asker& asker);
+  void handover(const Asker& asker);
+  void status(const Asker& asker, const Request& request);
+  void sources(const Asker& asker, const Request& request);
+  void changes(const Asker& asker, const Request& request);
+  void help(const Asker& asker);
+  void wait(const Asker& asker, const Request& request);
+  void look_at_waiting();
+  bool look_at(Waiting& waiting);
+
+  void tell_change(const Peer& peer, const Request& request, std::uint64_t epoch) const;
+
+  Loop& loop_;
+  Steward& steward_;
+  const DeskHooks hooks_;
+  std::string blocked_;     // why no changes are taken; empty: they are
+  std::string keep_error_;  // of the last writing; empty: it worked
+  std::optional<gid_t> group_;
+  std::vector<std::unique_ptr<Unkept>> unkept_;
+  std::vector<Reloading> reloading_;
+  std::vector<Asker> handing_over_;
+  std::list<std::unique_ptr<Waiting>> waiting_;
+  Timers::Id wait_timer_;
+  ChangesKeeper keeper_;
+  ControlServer server_;  // last: gone before what its callbacks use
+};
+
+}  // namespace ballast::checker
