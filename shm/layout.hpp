@@ -213,7 +213,7 @@ struct LoadRecord {
   Word64 multiplier_ppm;   // of the configured weight; 0: never set, which is the whole weight
   Word64 weight_reason;
   Word64 ejections;         // how often it was ejected of late
-  Word64 ejected_until_ns;  // CLOCK_REALTIME; 0: it is not
+  Word64 ejected_until_ns;  // CLOCK_REALTIME; 0: it is not; odd: by an operator
   Word64 ramp_since_ns;     // CLOCK_REALTIME at which its slow start began; 0: none
   Word64 agent;             // what its agent asked for; see engine/agent_word.hpp
 };

@@ -131,6 +131,21 @@ class Checker::Impl {
     }
   }
 
+  shm::Status eject(const std::string& service, const shm::Endpoint& instance,
+                    Milliseconds duration) {
+    const auto found = ids_.find({service, instance.to_words()});
+    if (!publisher_ || found == ids_.end()) {
+      return shm::Error{shm::ErrorKind::not_found, 0, "eject", instance.to_text(),
+                        "service " + service + " has no such instance"};
+    }
+    const Target& target = targets_.at(found->second);
+    return publisher_->eject(target.slot, target.incarnation, duration);
+  }
+
+  [[nodiscard]] const Publisher* publisher() const noexcept {
+    return publisher_ ? &*publisher_ : nullptr;
+  }
+
   [[nodiscard]] ProberStats stats() const { return prober_.stats(); }
 
  private:
@@ -406,6 +421,13 @@ void Checker::record(Transition transition) {
 }
 void Checker::leave() noexcept {
   impl_->leave();
+}
+shm::Status Checker::eject(const std::string& service, const shm::Endpoint& instance,
+                           Milliseconds duration) {
+  return impl_->eject(service, instance, duration);
+}
+const Publisher* Checker::publisher() const noexcept {
+  return impl_->publisher();
 }
 ProberStats Checker::stats() const {
   return impl_->stats();

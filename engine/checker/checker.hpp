@@ -16,6 +16,7 @@
 #include "engine/checker/event.hpp"
 #include "engine/checker/loop/loop.hpp"
 #include "engine/checker/probing/prober.hpp"
+#include "engine/checker/publishing/publisher.hpp"
 #include "engine/checker/publishing/transition.hpp"
 #include "engine/checker/settings.hpp"
 #include "shm/lease.hpp"
@@ -68,6 +69,14 @@ class Checker {
 
   // Leaves in order; the table stays for the workers. The checker is of no more use.
   void leave() noexcept;
+
+  // An operator's ejection of an instance for so long, at once; 0 takes it back. `not_found` for an
+  // instance that is not published, `full` when the service's ejection budget is used up.
+  shm::Status eject(const std::string& service, const shm::Endpoint& instance,
+                    Milliseconds duration);
+
+  // What it publishes with; null before `take` and after `leave`.
+  [[nodiscard]] const Publisher* publisher() const noexcept;
 
   [[nodiscard]] ProberStats stats() const;
 

@@ -322,8 +322,8 @@ struct Settings {
   std::uint32_t max_events = 4096;  // transitions that the flight recorder keeps
   std::string control_socket;       // empty: `control` in the directory
   std::string control_group;        // who may use it besides its owner; empty: nobody
-  std::string state_file;           // where runtime changes are kept; empty: they end with ballastd
-  std::string metrics_listen;       // "127.0.0.1:9464"; empty: no metrics
+  std::string state_file;      // where runtime changes are kept; empty: `changes` in the directory
+  std::string metrics_listen;  // "127.0.0.1:9464"; empty: no metrics
   std::vector<ServiceSettings> services;
   // What brought these settings about, for the flight recorder.
   shm::EventBy cause = shm::EventBy::config;

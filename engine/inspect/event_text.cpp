@@ -20,7 +20,7 @@ using shm::EventKind;
 // As the checker's OutlierReason, TakenBack and the C API's outcomes are numbered; tests compare.
 constexpr std::array<const char*, 5> kEjections{"none", "success_rate", "failure_percentage",
                                                 "latency", "operator"};
-constexpr std::array<const char*, 3> kTakenBack{"time", "checks_passed", "settings"};
+constexpr std::array<const char*, 4> kTakenBack{"time", "checks_passed", "settings", "operator"};
 constexpr std::array<const char*, 9> kOutcomes{"none",     "success",   "connect_failure",
                                                "timeout",  "reset",     "server_error",
                                                "overload", "cancelled", "abandoned"};

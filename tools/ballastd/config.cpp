@@ -20,6 +20,17 @@ void read_path(ConfigWalk& walk, const ConfigValue& table, const char* key, std:
   if (const auto bad = judge_absolute_path(key, *path)) walk.complain(*table.find(key), *bad);
 }
 
+void read_group(ConfigWalk& walk, const ConfigValue& table, const char* key,
+                const ConfigEnvironment& environment, std::string& out) {
+  const auto group = walk.read_string(table, key, "the name of a group");
+  if (!group) return;
+  out = *group;
+  if (!environment.group_exists(*group)) {
+    walk.complain(*table.find(key), {"there is no group " + in_quotes(*group),
+                                     "add it with groupadd, or name one that exists"});
+  }
+}
+
 void read_ballast(ConfigWalk& walk, const ConfigValue& root, const ConfigEnvironment& environment,
                   checker::Settings& settings) {
   const ConfigValue* ballast = root.find("ballast");
@@ -33,14 +44,10 @@ void read_ballast(ConfigWalk& walk, const ConfigValue& root, const ConfigEnviron
   }
   read_path(walk, *ballast, "directory", settings.directory);
   read_path(walk, *ballast, "sticky_key_file", settings.sticky_key_file);
-  if (const auto group = walk.read_string(*ballast, "workers_group", "the name of a group")) {
-    settings.workers_group = *group;
-    if (!environment.group_exists(*group)) {
-      walk.complain(*ballast->find("workers_group"),
-                    {"there is no group " + in_quotes(*group),
-                     "add it with groupadd, or name one that exists"});
-    }
-  }
+  read_path(walk, *ballast, "control_socket", settings.control_socket);
+  read_path(walk, *ballast, "state_file", settings.state_file);
+  read_group(walk, *ballast, "workers_group", environment, settings.workers_group);
+  read_group(walk, *ballast, "control_group", environment, settings.control_group);
   if (const auto zone = walk.read_string(*ballast, "zone", "a string")) {
     settings.zone = *zone;
     if (const auto bad = judge_name("zone", *zone)) walk.complain(*ballast->find("zone"), *bad);

@@ -161,9 +161,9 @@ constexpr std::array<string_view, N> words_of(const std::array<Field<T>, N>& fie
 }
 
 constexpr std::array<string_view, 2> kRoot{"ballast", "service"};
-constexpr std::array<string_view, 7> kBallast{"namespace",      "directory",     "workers_group",
-                                              "max_workers",    "load_interval", "zone",
-                                              "sticky_key_file"};
+constexpr std::array<string_view, 10> kBallast{
+    "namespace", "directory",       "workers_group",  "max_workers",   "load_interval",
+    "zone",      "sticky_key_file", "control_socket", "control_group", "state_file"};
 constexpr std::array<string_view, 19> kService{
     "instances",   "sources",       "strategy",
     "hash",        "bound",         "choices",
@@ -356,6 +356,9 @@ std::string defaults_text() {
   list<checker::Settings>(lines, "ballast.", kBallastFields);
   list_unset(lines, "ballast.zone", name + "; zones do not matter");
   list_unset(lines, "ballast.sticky_key_file", "an absolute path; no sticky sessions");
+  list_unset(lines, "ballast.control_socket", "an absolute path; control in the directory");
+  list_unset(lines, "ballast.control_group", "a group that exists; only the same user");
+  list_unset(lines, "ballast.state_file", "an absolute path; changes in the directory");
   list_unset(lines, service + "instances", "addresses; required");
   list<InstanceSettings>(lines, service + "instances.", kInstanceFields);
   list_unset(lines, service + "instances.zone", name + "; the host's own");

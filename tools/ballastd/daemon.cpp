@@ -23,6 +23,7 @@
 #include "shm/paths.hpp"
 #include "tools/ballastd/config.hpp"
 #include "tools/ballastd/config_reader.hpp"
+#include "tools/ballastd/control.hpp"
 #include "tools/ballastd/log.hpp"
 #include "tools/ballastd/service_manager.hpp"
 #include "tools/ballastd/sources.hpp"
@@ -101,9 +102,10 @@ class Daemon {
         reader_(
             loop, options_.config, [](const std::string& path) { return read_config_file(path); },
             [this](ConfigResult config) {
-              reload(std::move(config));
+              control_.reloaded(reload(std::move(config)));
               if (!stopping_) manager_.ready(summary());
-            }) {
+            }),
+        control_(loop, steward_, checker_, options_, directory_, control_hooks()) {
     loop_.watch(signals_.descriptor(), [this] { on_signals(); });
     log_timer_ = loop_.every(kLogPeriod, [] { log_held_back(); });
     if (const auto period = manager_.watchdog_period())
@@ -132,6 +134,7 @@ class Daemon {
     tell(Level::info, "ready");
     if (!stopping_) manager_.ready(summary());
     if (!stopping_) loop_.run();
+    control_.leave(end_);
     checker_.leave();
     tell(Level::info, "left");
     return failed_ ? 1 : 0;
@@ -148,12 +151,26 @@ class Daemon {
     options.on_event = log_event;
     options.on_stop = [this](checker::StopReason reason) {
       if (reason == checker::StopReason::handover) {
+        end_ = DaemonControl::End::handed_over;
         stop("handover");
       } else {
+        end_ = DaemonControl::End::directory_lost;
         fail("the locator in " + directory_ + " was removed or replaced", "start ballastd again");
       }
     };
     return options;
+  }
+
+  DaemonControl::Hooks control_hooks() {
+    DaemonControl::Hooks hooks;
+    hooks.reload = [this] {
+      const bool busy = reader_.busy();
+      reader_.request();
+      return busy;
+    };
+    hooks.sources = [this] { return sources_.set().statuses(); };
+    hooks.is_managed = [this] { return manager_.is_there(); };
+    return hooks;
   }
 
   void stop(const char* why) {
@@ -174,9 +191,13 @@ class Daemon {
   }
 
   bool take(shm::Lease lease) {
+    // Now nobody else keeps any. Those that cannot be read are left where they are.
+    if (const auto loaded = control_.load_changes(); !loaded)
+      tell(Level::error, "changes_unreadable", {{"because", loaded.error().to_text()}});
     const auto taken = checker_.take(std::move(lease), steward_.roster().compose());
     if (!taken) return fail(taken.error().to_text());
     stage_ = Stage::office;
+    control_.open();
     return true;
   }
 
@@ -211,6 +232,8 @@ class Daemon {
   }
 
   bool take_over() {
+    // The running one knows them: better that it goes on than that they are lost.
+    if (const auto loaded = control_.load_changes(); !loaded) return fail(loaded.error().to_text());
     const Settings settings = steward_.roster().compose();
     checker_.start_in_shadow(settings, directory_);
     stage_ = Stage::shadow;
@@ -285,30 +308,30 @@ class Daemon {
            std::to_string(settings.services.size()) + " services in " + directory_;
   }
 
-  void reload_failed(const std::string& why) {
-    tell(Level::error, "reload_failed", {{"because", why}});
+  // Returns why it does not hold; nothing if it does.
+  std::vector<std::string> reload(ConfigResult config) {
+    std::vector<std::string> errors;
+    for (const Diagnostic& error : config.errors)
+      errors.push_back(error.line);
+    if (stopping_) errors.emplace_back("this ballastd is leaving");
+    if (errors.empty() && config.settings) errors = reload(std::move(*config.settings));
+    for (const std::string& error : errors)
+      tell(Level::error, "reload_failed", {{"because", error}});
+    return errors;
   }
 
-  void reload(ConfigResult config) {
-    if (stopping_) return;
-    for (const Diagnostic& error : config.errors)
-      reload_failed(error.line);
-    if (!config.settings) return;
-    Settings& wanted = *config.settings;
+  std::vector<std::string> reload(Settings wanted) {
     if (directory_of(options_, wanted) != directory_) {
-      reload_failed(options_.config + ": the directory changes from " + directory_ + " to " +
-                    directory_of(options_, wanted) + ": start another ballastd for it");
-      return;
+      return {options_.config + ": the directory changes from " + directory_ + " to " +
+              directory_of(options_, wanted) + ": start another ballastd for it"};
     }
     if (stage_ != Stage::office) {
-      reload_failed("not in charge yet: send SIGHUP again after the hand-over");
-      return;
+      return {"not in charge yet: send SIGHUP again after the hand-over"};
     }
-    if (const auto done = steward_.configure(std::move(wanted)); !done) {
-      reload_failed(done.error().to_text());
-      return;
-    }
+    if (const auto done = steward_.configure(std::move(wanted)); !done)
+      return {done.error().to_text()};
     sources_.configure();
+    control_.configure();
     const Settings settings = steward_.roster().compose();
     std::size_t instances = 0;
     for (const auto& service : settings.services)
@@ -316,6 +339,7 @@ class Daemon {
     tell(Level::info, "reloaded",
          {{"services", std::to_string(settings.services.size())},
           {"instances", std::to_string(instances)}});
+    return {};
   }
 
   const Options& options_;
@@ -334,6 +358,8 @@ class Daemon {
   checker::Steward steward_;
   DaemonSources sources_;
   ConfigReader reader_;
+  DaemonControl::End end_ = DaemonControl::End::stopped;
+  DaemonControl control_;
 };
 
 }  // namespace

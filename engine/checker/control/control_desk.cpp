@@ -70,7 +70,6 @@ shm::Status ControlDesk::load_changes(const std::string& path) {
   auto read = read_changes_file(path);
   if (!read) {
     blocked_ = read.error().to_text();
-    steward_.begin_with(RuntimeChanges{});
     return read.error();
   }
   blocked_.clear();
@@ -305,17 +304,17 @@ void ControlDesk::successor_failed(const std::string& why) {
     refuse(asker, {"refused", why, {}});
 }
 
-void ControlDesk::leave(bool to_successor) {
+void ControlDesk::leave(Leave how) {
   keeper_.finish();
   for (const Asker& asker : std::exchange(handing_over_, {})) {
-    if (to_successor) {
+    if (how == Leave::handover) {
       answer(asker, json{{"ok", true}});
     } else {
       refuse(asker, {"refused", "this ballastd is leaving, and not to a successor", {}});
     }
   }
   // Whoever waits for something else sees the end, and asks the next one.
-  server_.leave(/*remove=*/!to_successor);
+  server_.leave(/*remove=*/how == Leave::stop);
   waiting_.clear();
   reloading_.clear();
 }
@@ -354,7 +353,7 @@ void ControlDesk::sources(const Asker& asker, const Request& request) {
     refuse(asker, no_such_service(steward_.roster(), request.service));
     return;
   }
-  answer(asker, json{{"ok", true}, {"sources", json::parse(hooks_.sources(request.service))}});
+  answer(asker, json{{"ok", true}, {"sources", about_sources(hooks_.sources(), request.service)}});
 }
 
 void ControlDesk::changes(const Asker& asker, const Request& request) {

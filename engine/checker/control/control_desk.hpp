@@ -23,6 +23,7 @@
 #include "engine/checker/control/control_server.hpp"
 #include "engine/checker/control/request.hpp"
 #include "engine/checker/control/steward.hpp"
+#include "engine/checker/discovery/source_set.hpp"
 #include "engine/checker/event.hpp"
 #include "engine/checker/publishing/publisher.hpp"
 
@@ -37,7 +38,7 @@ struct DeskHooks {
   std::function<bool()> reload;
   // Starts a successor, which asks this one to leave when it is ready.
   std::function<shm::Result<pid_t>()> handover;
-  std::function<std::string(const std::string& service)> sources;  // a JSON array; empty: all
+  std::function<std::vector<SourceStatus>()> sources;
   EventSink on_event;
   std::string version;
   std::string directory;
@@ -52,8 +53,8 @@ class ControlDesk {
   ControlDesk(const ControlDesk&) = delete;
   ControlDesk& operator=(const ControlDesk&) = delete;
 
-  // Begins with the changes that are kept in `path`. On error there are none, and until a file can
-  // be read, none are taken: what is there must not be lost.
+  // Gives the steward the changes that are kept in `path`, which are not applied yet. On error it
+  // gets none, and until a file can be read, none are taken: what is there must not be lost.
   shm::Status load_changes(const std::string& path);
   // Keeps them there from now on, also what there is now.
   void keep_changes_in(const std::string& path);
@@ -68,8 +69,16 @@ class ControlDesk {
   // The successor that was started has ended without taking over.
   void successor_failed(const std::string& why);
 
-  // Writes what is not written, answers what waits, and closes. `to_successor`: one has taken over.
-  void leave(bool to_successor);
+  // Why no changes are taken; empty: they are.
+  [[nodiscard]] const std::string& blocked() const noexcept { return blocked_; }
+
+  enum class Leave : std::uint8_t {
+    stop,      // nobody follows at once
+    handover,  // a successor is ready, and takes the socket's place
+    lost,      // the directory is another's
+  };
+  // Writes what is not written, answers what waits, and closes.
+  void leave(Leave how);
 
  private:
   struct Waiting;  // for workers to see an epoch

@@ -172,6 +172,23 @@ json about_service(const Publisher& publisher, const Roster& roster, const std::
           {"instances", std::move(list)}};
 }
 
+json about_sources(const std::vector<SourceStatus>& statuses, const std::string& service) {
+  json list = json::array();
+  for (const SourceStatus& status : statuses) {
+    if (!service.empty() && status.service != service) continue;
+    json one{{"service", status.service},    {"source", status.source},
+             {"kind", to_text(status.kind)}, {"name", status.name},
+             {"answered", status.answered},  {"instances", status.instances},
+             {"failures", status.failures},  {"changes", status.changes}};
+    if (!status.error.empty()) one["error"] = status.error;
+    if (!status.note.empty()) one["note"] = status.note;
+    if (status.failing_for) one["failing_for_ms"] = status.failing_for->count();
+    if (status.unchanged_for) one["unchanged_for_ms"] = status.unchanged_for->count();
+    list.push_back(std::move(one));
+  }
+  return list;
+}
+
 std::variant<std::vector<DrainingSlot>, Refusal> draining_slots(const Publisher& publisher,
                                                                 std::size_t record,
                                                                 const Roster& roster,

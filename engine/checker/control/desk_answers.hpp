@@ -13,6 +13,7 @@
 #include "engine/checker/control/request.hpp"
 #include "engine/checker/control/roster.hpp"
 #include "engine/checker/control/seen_watch.hpp"
+#include "engine/checker/discovery/source_set.hpp"
 #include "engine/checker/publishing/publisher.hpp"
 
 namespace ballast::checker {
@@ -39,6 +40,10 @@ void finish_answer(nlohmann::json& answer, const std::string& id, const char* ve
 [[nodiscard]] nlohmann::json about_services(const Publisher& publisher);
 // null if there is no such service.
 [[nodiscard]] nlohmann::json about_service(const Publisher& publisher, const Roster& roster,
+                                           const std::string& service);
+
+// Of one service, or, without a name, of all.
+[[nodiscard]] nlohmann::json about_sources(const std::vector<SourceStatus>& statuses,
                                            const std::string& service);
 
 // An instance that is waited for until nothing is in flight at it.

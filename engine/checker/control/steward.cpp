@@ -49,6 +49,10 @@ shm::Status Steward::change(RuntimeChanges changes) {
   return apply_now(shm::EventBy::operators, [&] { roster_.change(std::move(before)); });
 }
 
+shm::Status Steward::apply() {
+  return apply_now(shm::EventBy::operators, [] {});
+}
+
 void Steward::discover(const std::string& service, std::size_t source,
                        std::vector<InstanceSettings> instances) {
   roster_.discover(service, source, std::move(instances));

@@ -51,6 +51,8 @@ class Steward {
   // At once. On error the roster is as before.
   shm::Status configure(Settings configured);
   shm::Status change(RuntimeChanges changes);
+  // What it began with.
+  shm::Status apply();
 
   // Soon.
   void discover(const std::string& service, std::size_t source,

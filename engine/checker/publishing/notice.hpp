@@ -15,6 +15,7 @@ enum class TakenBack : std::uint8_t {
   time = 0,           // it was over
   checks_passed = 1,  // before its time
   settings = 2,       // they no longer allow it
+  by_operator = 3,    // told to
 };
 
 [[nodiscard]] constexpr const char* to_text(TakenBack because) noexcept {
@@ -25,6 +26,8 @@ enum class TakenBack : std::uint8_t {
       return "checks_passed";
     case TakenBack::settings:
       return "settings";
+    case TakenBack::by_operator:
+      return "operator";
   }
   return "unknown";
 }

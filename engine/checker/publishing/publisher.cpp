@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "engine/breaker_word.hpp"
 #include "engine/checker/loads/load_watch.hpp"
 #include "engine/checker/loads/token_counter.hpp"
 #include "engine/checker/publishing/changes.hpp"
@@ -18,7 +19,6 @@
 #include "engine/checker/publishing/plan.hpp"
 #include "engine/checker/steering/breaker_watch.hpp"
 #include "engine/checker/steering/steering.hpp"
-#include "engine/breaker_word.hpp"
 #include "engine/ejection_budget.hpp"
 #include "shm/crash_point.hpp"
 #include "shm/generation.hpp"
@@ -458,6 +458,26 @@ bool Publisher::set_agent(std::uint16_t slot, std::uint32_t incarnation,
 engine::AgentReport Publisher::agent(std::uint16_t slot, std::uint32_t incarnation) const {
   if (state_->find(slot, incarnation) == nullptr) return {};
   return state_->steering.agent(slot);
+}
+
+shm::Status Publisher::eject(std::uint16_t slot, std::uint32_t incarnation, Milliseconds duration,
+                             std::uint64_t now_ms) {
+  State& s = *state_;
+  const PublishedInstance* const instance = s.find(slot, incarnation);
+  const auto for_ms = static_cast<std::uint64_t>(std::max<Milliseconds::rep>(0, duration.count()));
+  const auto done = instance == nullptr ? Steering::Ejected::unknown_slot
+                                        : s.steering.eject(s.segment, slot, for_ms, now_ms);
+  if (done == Steering::Ejected::done) {
+    s.forget_loads();
+    return shm::Done{};
+  }
+  if (done == Steering::Ejected::unknown_slot) {
+    return shm::Error{shm::ErrorKind::not_found, 0, "eject", {}, "there is no such instance"};
+  }
+  const ServiceSettings& service = s.settings.services[instance->service];
+  return shm::Error{shm::ErrorKind::full, 0, "eject", service.instances[instance->instance].text,
+                    "as many instances of " + service.name +
+                        " as max_ejected allows are out already; drain it instead"};
 }
 
 void Publisher::record_check(std::uint16_t slot, std::uint32_t incarnation, bool passed,

@@ -80,6 +80,11 @@ class Publisher {
   // All that it said so far, also to checkers before this one.
   [[nodiscard]] engine::AgentReport agent(std::uint16_t slot, std::uint32_t incarnation) const;
 
+  // An operator's ejection for so long, at once; 0 takes it back. `not_found` as above, `full` when
+  // the service's ejection budget is used up.
+  shm::Status eject(std::uint16_t slot, std::uint32_t incarnation, Milliseconds duration,
+                    std::uint64_t now_ms = steady_ms());
+
   // Counts a finished check for tools to show.
   void record_check(std::uint16_t slot, std::uint32_t incarnation, bool passed,
                     std::uint32_t latency_us);

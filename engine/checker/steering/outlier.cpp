@@ -128,6 +128,7 @@ double badness(const OutlierVerdict& v) {
     case OutlierReason::latency:
       return v.limit <= 0 ? 0 : std::min(999.0, v.value / v.limit);
     case OutlierReason::none:
+    case OutlierReason::by_operator:
       break;
   }
   return 0;
@@ -145,6 +146,8 @@ const char* to_text(OutlierReason reason) noexcept {
       return "failure_percentage";
     case OutlierReason::latency:
       return "latency";
+    case OutlierReason::by_operator:
+      return "operator";
   }
   return "unknown";
 }
@@ -177,12 +180,20 @@ std::vector<OutlierVerdict> find_outliers(const OutlierSettings& settings,
 }
 
 Ejection::Ejection(const OutlierSettings& settings, std::uint32_t times, std::uint64_t until_ms,
-                   std::uint64_t now_ms) noexcept
+                   std::uint64_t now_ms, bool by_operator) noexcept
     : times_(std::min(times, kMaxTimes)), well_since_ms_(now_ms) {
-  if (until_ms > now_ms && until_ms - now_ms <= longest_ms(settings)) {
+  const std::uint64_t longest = by_operator ? kMaxOperatorEjectionMs : longest_ms(settings);
+  if (until_ms > now_ms && until_ms - now_ms <= longest) {
     until_ms_ = until_ms;
-    times_ = std::max<std::uint32_t>(times_, 1);
+    by_operator_ = by_operator;
+    if (!by_operator) times_ = std::max<std::uint32_t>(times_, 1);
   }
+}
+
+void Ejection::begin_by_operator(std::uint64_t now_ms, std::uint64_t for_ms) noexcept {
+  by_operator_ = true;
+  passes_ = 0;
+  until_ms_ = now_ms + std::clamp<std::uint64_t>(for_ms, 1, kMaxOperatorEjectionMs);
 }
 
 void Ejection::begin(const OutlierSettings& settings, std::uint64_t now_ms,
@@ -197,7 +208,7 @@ void Ejection::begin(const OutlierSettings& settings, std::uint64_t now_ms,
 }
 
 void Ejection::shorten(const OutlierSettings& settings, std::uint64_t now_ms) noexcept {
-  if (active()) until_ms_ = std::min(until_ms_, now_ms + longest_ms(settings));
+  if (active() && !by_operator_) until_ms_ = std::min(until_ms_, now_ms + longest_ms(settings));
 }
 
 void Ejection::on_check(bool passed) noexcept {
@@ -207,12 +218,13 @@ void Ejection::on_check(bool passed) noexcept {
 Ejection::End Ejection::due(std::uint32_t rise, std::uint64_t now_ms) const noexcept {
   if (!active()) return End::not_yet;
   const std::uint64_t enough = std::uint64_t{std::max<std::uint32_t>(1, rise)} * times_;
-  if (passes_ >= enough && now_ms >= earliest_ms_) return End::by_checks;
+  if (!by_operator_ && passes_ >= enough && now_ms >= earliest_ms_) return End::by_checks;
   return now_ms >= until_ms_ ? End::by_time : End::not_yet;
 }
 
 void Ejection::end(std::uint64_t now_ms) noexcept {
   until_ms_ = 0;
+  by_operator_ = false;
   passes_ = 0;
   well_since_ms_ = now_ms;
 }

@@ -30,6 +30,8 @@ inline constexpr std::uint32_t kWellFailurePercent = 20;
 inline constexpr std::uint64_t kMinLatencyGapUs = 2'000;
 // With fewer candidates than this, a set is small: see kWellFailurePercent.
 inline constexpr std::size_t kSmallSet = 5;
+// An operator's lasts at most so long.
+inline constexpr std::uint64_t kMaxOperatorEjectionMs = 86'400'000;
 // An ejection is stretched by up to this much, so that what was ejected together comes back apart.
 inline constexpr std::uint32_t kEjectionJitterPercent = 10;
 
@@ -49,6 +51,7 @@ enum class OutlierReason : std::uint8_t {
   success_rate = 1,
   failure_percentage = 2,
   latency = 3,
+  by_operator = 4,  // told to, not found out
 };
 [[nodiscard]] const char* to_text(OutlierReason reason) noexcept;
 
@@ -76,7 +79,7 @@ class Ejection {
   // What a dead predecessor left. `until_ms` 0: not ejected. An end farther away than any ejection
   // lasts is from another clock, and counts as past.
   Ejection(const OutlierSettings& settings, std::uint32_t times, std::uint64_t until_ms,
-           std::uint64_t now_ms) noexcept;
+           std::uint64_t now_ms, bool by_operator = false) noexcept;
 
   [[nodiscard]] bool active() const noexcept { return until_ms_ != 0; }
   [[nodiscard]] std::uint64_t until_ms() const noexcept { return until_ms_; }
@@ -85,6 +88,11 @@ class Ejection {
 
   // Ejects. `jitter` in [0, 1) is the caller's random number.
   void begin(const OutlierSettings& settings, std::uint64_t now_ms, double jitter) noexcept;
+
+  // An operator's, for so long from now: neither checks nor settings end it early, and it does not
+  // count as one more time.
+  void begin_by_operator(std::uint64_t now_ms, std::uint64_t for_ms) noexcept;
+  [[nodiscard]] bool by_operator() const noexcept { return by_operator_; }
 
   // Other settings hold from now on: it lasts no longer than they let any last.
   void shorten(const OutlierSettings& settings, std::uint64_t now_ms) noexcept;
@@ -106,6 +114,7 @@ class Ejection {
  private:
   std::uint32_t times_ = 0;
   std::uint32_t passes_ = 0;
+  bool by_operator_ = false;  // only while it is active
   std::uint64_t until_ms_ = 0;
   std::uint64_t earliest_ms_ = 0;  // for checks to end it
   std::uint64_t well_since_ms_ = 0;

@@ -19,6 +19,9 @@ namespace {
 constexpr auto kRelaxed = std::memory_order_relaxed;  // the only writer reads its own words
 constexpr std::uint64_t kNsPerMs = 1'000'000;
 
+// Of the time until which an instance is ejected, which nobody needs to the nanosecond.
+constexpr std::uint64_t kByOperatorBit = 1;
+
 // The table has times of CLOCK_REALTIME, for people; decisions are made by CLOCK_MONOTONIC. Zero
 // stays zero.
 std::uint64_t to_realtime_ns(std::uint64_t ms, std::uint64_t now_ms) {
@@ -155,14 +158,20 @@ void Steering::follow(const Segment& segment, const Settings& settings,
 void Steering::take_back_excess(const Segment& segment, const Service& service,
                                 std::uint64_t now_ms) {
   std::vector<Instance*> ejected;
+  std::size_t by_operators = 0;  // who know what they want
   for (const std::uint16_t slot : service.slots) {
-    if (Instance& instance = instances_.at(slot); instance.ejection.active())
+    Instance& instance = instances_.at(slot);
+    if (instance.ejection.by_operator()) {
+      ++by_operators;
+    } else if (instance.ejection.active()) {
       ejected.push_back(&instance);
+    }
   }
-  const std::size_t cap =
+  const std::size_t all =
       service.outlier.enabled
           ? engine::ejection_cap(service.max_ejected_percent, service.slots.size())
           : 0;
+  const std::size_t cap = all > by_operators ? all - by_operators : 0;
   if (ejected.size() <= cap) return;
   std::sort(ejected.begin(), ejected.end(), [](const Instance* a, const Instance* b) {
     return std::pair(a->ejection.until_ms(), a->slot) < std::pair(b->ejection.until_ms(), b->slot);
@@ -182,8 +191,10 @@ void Steering::adopt(const Segment& segment, Instance& instance, const Service& 
       std::min<std::uint64_t>(details.ejections.load(kRelaxed), UINT32_MAX));
   // An ejection that is over by now, or cannot be believed, ends at the next tick: the state word
   // says that it holds a place of the budget, which has to be given back.
-  const std::uint64_t until_ms = from_realtime_ns(details.ejected_until_ns.load(kRelaxed), now_ms);
-  instance.ejection = Ejection(service.outlier, times, until_ms, now_ms);
+  const std::uint64_t until_ns = details.ejected_until_ns.load(kRelaxed);
+  const std::uint64_t until_ms = from_realtime_ns(until_ns, now_ms);
+  instance.ejection =
+      Ejection(service.outlier, times, until_ms, now_ms, (until_ns & kByOperatorBit) != 0);
   if (state.ejected && !instance.ejection.active()) {
     instance.ejection = Ejection(service.outlier, times, now_ms + 1, now_ms);
   }
@@ -337,10 +348,12 @@ void Steering::put_details(const Segment& segment, const Instance& instance,
     if (word.load(kRelaxed) != value) word.store(value, kRelaxed);
   };
   // Two looks at two clocks differ by a little each time: a time that stays is not written again.
-  const auto put_time = [&](shm::Word64& word, std::uint64_t ms) {
-    const std::uint64_t was = from_realtime_ns(word.load(kRelaxed), now_ms);
+  const auto put_time = [&](shm::Word64& word, std::uint64_t ms, std::uint64_t bit = 0) {
+    const std::uint64_t word_was = word.load(kRelaxed);
+    const std::uint64_t was = from_realtime_ns(word_was, now_ms);
     const std::uint64_t apart = was > ms ? was - ms : ms - was;
-    if ((was == 0) != (ms == 0) || apart > 1'000) word.store(to_realtime_ns(ms, now_ms), kRelaxed);
+    if ((was == 0) == (ms == 0) && apart <= 1'000 && (word_was & kByOperatorBit) == bit) return;
+    word.store((to_realtime_ns(ms, now_ms) & ~kByOperatorBit) | bit, kRelaxed);
   };
   shm::LoadRecord& details = segment.table.load_details[instance.slot];
   const Controlled& c = instance.controlled;
@@ -349,7 +362,8 @@ void Steering::put_details(const Segment& segment, const Instance& instance,
   put(details.utilisation_ppm, static_cast<std::uint64_t>(std::lround(c.utilisation * 1e6)));
   put(details.agent, engine::pack(instance.agent));
   put(details.ejections, instance.ejection.times());
-  put_time(details.ejected_until_ns, instance.ejection.until_ms());
+  put_time(details.ejected_until_ns, instance.ejection.until_ms(),
+           instance.ejection.by_operator() ? kByOperatorBit : 0);
   put_time(details.ramp_since_ns, instance.ramp.started_ms());
 }
 

@@ -56,6 +56,12 @@ class Steering {
   // All that it said so far.
   [[nodiscard]] engine::AgentReport agent(std::uint16_t slot) const;
 
+  // An operator's ejection, for so long from now, or until then if it is out already; 0 takes it
+  // back. It holds a place of the budget like any other.
+  enum class Ejected : std::uint8_t { done, unknown_slot, budget_used_up };
+  Ejected eject(const shm::CheckerSegment& segment, std::uint16_t slot, std::uint64_t for_ms,
+                std::uint64_t now_ms);
+
   // A check of the instance finished.
   void on_check(std::uint16_t slot, bool passed);
 

@@ -4,6 +4,7 @@
 
 #include "engine/breaker.hpp"
 #include "engine/checker/steering/steering.hpp"
+#include "engine/ejection_budget.hpp"
 #include "engine/orca.hpp"
 #include "shm/crash_point.hpp"
 
@@ -106,6 +107,38 @@ void Steering::take_back(const Segment& segment, Instance& instance, TakenBack b
   notice.instance = instance.instance;
   notice.because = because;
   notices_.push_back(notice);
+}
+
+Steering::Ejected Steering::eject(const Segment& segment, std::uint16_t slot, std::uint64_t for_ms,
+                                  std::uint64_t now_ms) {
+  const auto found = instances_.find(slot);
+  if (found == instances_.end()) return Ejected::unknown_slot;
+  Instance& instance = found->second;
+  const Service& service = services_[instance.service];
+  if (for_ms == 0) {
+    if (instance.ejection.active()) take_back(segment, instance, TakenBack::by_operator, now_ms);
+    divide(segment, instance.service);
+    return Ejected::done;
+  }
+  if (!instance.ejection.active()) {
+    shm::Word64& budget = segment.workers.services[service.record].open_breakers;
+    const std::uint32_t cap =
+        engine::ejection_cap(service.max_ejected_percent, service.slots.size());
+    if (!engine::take_budget(budget, cap)) return Ejected::budget_used_up;
+    BALLAST_POINT("steering.budget_taken");
+  }
+  instance.ejection.begin_by_operator(now_ms, for_ms);
+  settle(segment, instance, Arrival::adopted, now_ms);
+  divide(segment, instance.service);
+  Notice notice;
+  notice.kind = Notice::Kind::ejected;
+  notice.service = instance.service;
+  notice.instance = instance.instance;
+  notice.verdict.reason = OutlierReason::by_operator;
+  notice.for_ms = instance.ejection.until_ms() - now_ms;
+  notice.times = instance.ejection.times();
+  notices_.push_back(notice);
+  return Ejected::done;
 }
 
 // Adds up the rows of the services that are due, a bounded number of records at a time; a service
