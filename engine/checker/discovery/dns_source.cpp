@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <array>
-#include <tuple>
+#include <utility>
+
+#include "engine/checker/discovery/dns_services.hpp"
 
 namespace ballast::checker {
 namespace {
@@ -31,54 +33,7 @@ DnsType family_of(const shm::Endpoint& address) {
   return address.family == shm::Family::ipv4 ? DnsType::a : DnsType::aaaa;
 }
 
-std::uint32_t to_tier(const std::set<std::uint16_t>& priorities, std::uint16_t priority) {
-  const auto rank = std::distance(priorities.begin(), priorities.find(priority));
-  return std::min(static_cast<std::uint32_t>(rank), kMaxTier);
-}
-
-InstanceSettings instance_of(shm::Endpoint endpoint, std::uint16_t port) {
-  endpoint.port = port;
-  InstanceSettings instance;
-  instance.endpoint = endpoint;
-  // Never the target's name: a checker that starts while DNS is away knows the addresses from the
-  // table, and keys must not move for that.
-  instance.text = endpoint.to_text();
-  return instance;
-}
-
 }  // namespace
-
-std::vector<InstanceSettings> to_instances(
-    std::vector<DnsService> services,
-    const std::map<std::string, std::vector<shm::Endpoint>>& addresses) {
-  std::erase_if(services, [](const DnsService& s) { return s.target.empty() || s.port == 0; });
-  std::set<std::uint16_t> priorities;
-  std::uint32_t heaviest = 1;
-  for (const DnsService& service : services) {
-    priorities.insert(service.priority);
-    heaviest = std::max<std::uint32_t>(heaviest, service.weight);
-  }
-  // Of an address that is named twice the preferred, then the heavier one counts.
-  std::sort(services.begin(), services.end(), [](const DnsService& a, const DnsService& b) {
-    return std::tuple(a.priority, -a.weight, a.target, a.port) <
-           std::tuple(b.priority, -b.weight, b.target, b.port);
-  });
-  std::vector<InstanceSettings> instances;
-  for (const DnsService& service : services) {
-    const auto found = addresses.find(service.target);
-    if (found == addresses.end()) continue;
-    std::uint32_t weight = service.weight;
-    if (heaviest > kMaxWeight) weight = (weight * kMaxWeight + heaviest / 2) / heaviest;
-    for (const shm::Endpoint& address : found->second) {
-      InstanceSettings instance = instance_of(address, service.port);
-      instance.weight = std::max(weight, 1U);
-      instance.tier = to_tier(priorities, service.priority);
-      instances.push_back(std::move(instance));
-    }
-  }
-  put_in_order(instances);
-  return instances;
-}
 
 DnsSource::DnsSource(Loop& loop, std::shared_ptr<DnsClient> client, SourceSettings settings)
     : loop_(loop),
@@ -204,7 +159,7 @@ std::vector<InstanceSettings> DnsSource::instances_found() {
   if (settings_.kind == SourceSettings::Kind::dns_srv) return to_instances(services_, by_name);
   std::vector<InstanceSettings> instances;
   for (const shm::Endpoint& address : by_name[name_])
-    instances.push_back(instance_of(address, settings_.port));
+    instances.push_back(instance_at(address, settings_.port));
   put_in_order(instances);
   return instances;
 }

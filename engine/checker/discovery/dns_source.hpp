@@ -79,11 +79,4 @@ class DnsSource final : public Source {
   bool no_such_name_ = false;
 };
 
-// What the services of an answer say, in our terms: the priorities in their order are the tiers
-// (what comes after the last tier belongs to it), and weights above the limit shrink all together.
-// `addresses` are those of the targets.
-[[nodiscard]] std::vector<InstanceSettings> to_instances(
-    std::vector<DnsService> services,
-    const std::map<std::string, std::vector<shm::Endpoint>>& addresses);
-
 }  // namespace ballast::checker

@@ -1,0 +1,57 @@
+// Any bytes may come back from where a name server should be. Reading them must end, and what is
+// accepted leads to instances within their limits.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/checker/discovery/dns_message.hpp"
+#include "engine/checker/discovery/dns_services.hpp"
+
+namespace {
+
+using namespace ballast::checker;
+
+void require(bool condition) {
+  if (!condition) std::abort();
+}
+
+void require_name(const std::string& name) {
+  require(name.size() <= kMaxDnsNameBytes);
+  for (const char c : name)
+    require(c > ' ' && c <= '~' && !(c >= 'A' && c <= 'Z'));
+}
+
+void read(const std::vector<std::uint8_t>& bytes) {
+  const auto message = parse_dns_message(bytes);
+  if (!message) return;
+  std::map<std::string, std::vector<ballast::shm::Endpoint>> addresses;
+  for (const auto* section : {&message->addresses, &message->additional}) {
+    for (const DnsAddress& found : *section) {
+      require_name(found.name);
+      require(found.address.family != ballast::shm::Family::none && found.address.port == 0);
+      require(message->ttl_s.has_value());
+      addresses[found.name].push_back(found.address);
+    }
+  }
+  for (const DnsService& service : message->services)
+    require_name(service.target);
+  for (const auto& one : to_instances(message->services, addresses)) {
+    require(one.weight >= 1 && one.weight <= kMaxWeight && one.tier <= kMaxTier);
+    require(one.endpoint.port != 0 && one.text == one.endpoint.to_text());
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  std::vector<std::uint8_t> bytes(data, data + size);
+  read(bytes);
+  // Past the header, which says how many records there are.
+  std::vector<std::uint8_t> answer{0, 7, 0x81, 0x80, 0, 0, 0, 2, 0, 1, 0, 2};
+  answer.insert(answer.end(), bytes.begin(), bytes.end());
+  read(answer);
+  return 0;
+}
