@@ -98,7 +98,7 @@ class Daemon {
             [](const shm::Error& error) {
               tell(Level::error, "discovered_refused", {{"because", error.to_text()}});
             }),
-        sources_(loop, steward_, log_event),
+        sources_(loop, steward_, checker_),
         reader_(
             loop, options_.config, [](const std::string& path) { return read_config_file(path); },
             [this](ConfigResult config) {

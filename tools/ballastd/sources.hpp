@@ -4,18 +4,20 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "engine/checker/checker.hpp"
 #include "engine/checker/control/steward.hpp"
 #include "engine/checker/discovery/source_set.hpp"
-#include "engine/checker/event.hpp"
 #include "engine/checker/loop/loop.hpp"
 
 namespace ballast::tools {
 
 class DaemonSources {
  public:
-  // Both must outlive this.
-  DaemonSources(checker::Loop& loop, checker::Steward& steward, checker::EventSink on_event)
+  // All must outlive this.
+  DaemonSources(checker::Loop& loop, checker::Steward& steward, checker::Checker& checker)
       : steward_(steward),
         set_(
             loop,
@@ -23,7 +25,7 @@ class DaemonSources {
                    std::vector<checker::InstanceSettings> instances) {
               steward_.discover(service, source, std::move(instances));
             },
-            std::move(on_event)) {}
+            [&checker](checker::Transition told) { checker.record(std::move(told)); }) {}
 
   // After the steward has its first configuration, and before anything is applied. Where the
   // sources of a service have not answered yet, its members are those that `directory`'s table has:

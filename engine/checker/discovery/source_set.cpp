@@ -27,8 +27,18 @@ std::uint64_t fingerprint(const std::vector<InstanceSettings>& instances) {
   return engine::key_hash(bytes);
 }
 
-std::string counted(std::size_t instances) {
-  return std::to_string(instances) + (instances == 1 ? " instance" : " instances");
+const std::string& name_of(const SourceSettings& settings) {
+  return settings.kind == SourceSettings::Kind::file ? settings.path : settings.name;
+}
+
+// As much of a source's name as a record has room for: of a path its end, of a name its beginning.
+std::string label_of(const SourceSettings& settings) {
+  std::string label = std::string(to_text(settings.kind)) + ":";
+  const std::size_t room = shm::kEventLabelBytes - label.size();
+  const std::string& name = name_of(settings);
+  const bool is_file = settings.kind == SourceSettings::Kind::file;
+  return label +
+         (is_file && name.size() > room ? name.substr(name.size() - room) : name.substr(0, room));
 }
 
 }  // namespace
@@ -77,8 +87,11 @@ struct SourceSet::Entry {
   std::unique_ptr<Source> source;  // last: it calls back until it is gone
 };
 
-SourceSet::SourceSet(Loop& loop, OnSet on_set, EventSink on_event)
-    : loop_(loop), on_set_(std::move(on_set)), on_event_(std::move(on_event)), context_(loop) {}
+SourceSet::SourceSet(Loop& loop, OnSet on_set, OnTransition on_transition)
+    : loop_(loop),
+      on_set_(std::move(on_set)),
+      on_transition_(std::move(on_transition)),
+      context_(loop) {}
 SourceSet::~SourceSet() = default;
 
 void SourceSet::configure(const std::vector<ServiceSettings>& services) {
@@ -169,16 +182,14 @@ void SourceSet::take(Entry& entry, Discovered found) {
   const auto now = steady_clock::now();
   if (entry.failing_since) {
     const auto lasted = duration_cast<Milliseconds>(now - *entry.failing_since);
-    tell(Level::info, "source_recovered", entry, {{"after_ms", std::to_string(lasted.count())}});
+    tell(entry, shm::EventKind::source_recovered, Level::info,
+         {{"after_ms", std::to_string(lasted.count())}});
   }
   entry.failing_since.reset();
   entry.error.clear();
   const std::uint64_t mark = fingerprint(found.instances);
   Entry::Standing& standing = entry.standing;
   if (standing.fingerprint == mark) return;
-  tell(Level::info, "source_changed", entry,
-       {{"from", std::to_string(standing.instances)},
-        {"to", std::to_string(found.instances.size())}});
   standing.fingerprint = mark;
   standing.instances = found.instances.size();
   standing.since = now;
@@ -190,23 +201,21 @@ void SourceSet::fail(Entry& entry, std::string why) {
   // Once an outage, however the reason changes while it lasts.
   if (!entry.failing_since) {
     entry.failing_since = steady_clock::now();
-    tell(Level::warning, "source_failed", entry,
-         {{"because", why}, {"kept", counted(entry.standing.instances)}});
+    tell(entry, shm::EventKind::source_failed, Level::warning, {{"because", why}});
   }
   entry.error = std::move(why);
   entry.note.clear();
 }
 
-void SourceSet::tell(Level level, const char* name, const Entry& entry,
-                     std::vector<std::pair<std::string, std::string>> fields) {
-  if (!on_event_) return;
-  const bool is_file = entry.settings.kind == SourceSettings::Kind::file;
-  std::vector<std::pair<std::string, std::string>> all{
-      {"service", entry.service},
-      {"source", std::string(to_text(entry.settings.kind)) + ":" +
-                     (is_file ? entry.settings.path : entry.settings.name)}};
-  all.insert(all.end(), fields.begin(), fields.end());
-  on_event_({level, name, std::move(all)});
+void SourceSet::tell(const Entry& entry, shm::EventKind kind, Level level,
+                     std::vector<std::pair<std::string, std::string>> also) const {
+  if (!on_transition_) return;
+  Transition told = about(entry.service, kind, shm::EventBy::discovery);
+  told.level = level;
+  told.event.label = label_of(entry.settings);
+  told.event.value = entry.standing.instances;
+  told.also = std::move(also);
+  on_transition_(std::move(told));
 }
 
 bool SourceSet::has_heard_from_all(const std::string& service) const {

@@ -13,10 +13,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/checker/discovery/source.hpp"
-#include "engine/checker/event.hpp"
+#include "engine/checker/publishing/transition.hpp"
 #include "engine/checker/settings.hpp"
 
 namespace ballast::checker {
@@ -43,14 +44,15 @@ struct SourceStatus {
 
 class SourceSet {
  public:
+  using OnTransition = std::function<void(Transition)>;
   using OnSet = std::function<void(const std::string& service, std::size_t source,
                                    std::vector<InstanceSettings> instances)>;
 
   // An empty answer that is to be believed is looked at again so much later.
   static constexpr Milliseconds kSecondLook{2000};
 
-  // `loop` must outlive this. `on_set` must not call back.
-  SourceSet(Loop& loop, OnSet on_set, EventSink on_event);
+  // `loop` must outlive this. Neither may call back.
+  SourceSet(Loop& loop, OnSet on_set, OnTransition on_transition);
   ~SourceSet();
   SourceSet(const SourceSet&) = delete;
   SourceSet& operator=(const SourceSet&) = delete;
@@ -78,12 +80,12 @@ class SourceSet {
   void on_empty(Entry& entry, Discovered found);
   void take(Entry& entry, Discovered found);
   void fail(Entry& entry, std::string why);
-  void tell(Level level, const char* name, const Entry& entry,
-            std::vector<std::pair<std::string, std::string>> fields);
+  void tell(const Entry& entry, shm::EventKind kind, Level level,
+            std::vector<std::pair<std::string, std::string>> also) const;
 
   Loop& loop_;
   OnSet on_set_;
-  EventSink on_event_;
+  OnTransition on_transition_;
   SourceContext context_;
   std::vector<std::unique_ptr<Entry>> entries_;  // last: gone before what the sources use
 };

@@ -44,7 +44,7 @@ struct World {
           sets[{service, source}] = texts;
           ++handed_on;
         },
-        [this](const Event& event) { events.push_back(event); });
+        [this](Transition told) { transitions.push_back(std::move(told)); });
   }
 
   // Replaces a file as a whole.
@@ -80,16 +80,17 @@ struct World {
   void until_failing(const std::string& why) const {
     until([&] { return status().error.find(why) != std::string::npos; });
   }
-  [[nodiscard]] std::size_t told(const std::string& name) const {
-    return static_cast<std::size_t>(std::count_if(
-        events.begin(), events.end(), [&](const Event& event) { return event.name == name; }));
+  [[nodiscard]] std::size_t told(shm::EventKind kind) const {
+    return static_cast<std::size_t>(
+        std::count_if(transitions.begin(), transitions.end(),
+                      [&](const Transition& one) { return one.event.kind == kind; }));
   }
 
   tests::TempDir directory;
   std::unique_ptr<Loop> loop;
   std::map<std::pair<std::string, std::size_t>, Strings> sets;
   std::size_t handed_on = 0;
-  std::vector<Event> events;
+  std::vector<Transition> transitions;
   std::unique_ptr<SourceSet> set;
 };
 
@@ -116,7 +117,7 @@ TEST_CASE("sets are handed on as they are found, and a status tells of them") {
   CHECK(status.error == "");
   CHECK_FALSE(status.failing_for);
   CHECK(status.unchanged_for);
-  CHECK(w.told("source_changed") == 2);
+  CHECK(w.transitions.empty());  // who came and went is for the publisher to tell
 }
 
 TEST_CASE("a failure keeps the last good set, is told once, and so is its end") {
@@ -131,12 +132,22 @@ TEST_CASE("a failure keeps the last good set, is told once, and so is its end") 
   CHECK(w.handed_on == 1);
   CHECK(w.status().instances == 1);
   CHECK(w.status().failing_for);
-  CHECK(w.told("source_failed") == 1);
+  CHECK(w.told(shm::EventKind::source_failed) == 1);
+  const Event line = to_log(w.transitions.front());
+  CHECK(line.level == Level::warning);
+  CHECK(line.name == "source_failed");
+  REQUIRE(line.fields.size() == 5);
+  CHECK(line.fields[0].second == "web");
+  CHECK(line.fields[1].first == "source");
+  CHECK(line.fields[1].second.size() == shm::kEventLabelBytes);  // the end of a long path
+  CHECK(line.fields[1].second.ends_with("/a"));
+  CHECK(line.fields[2] == std::pair<std::string, std::string>("instances", "1"));
+  CHECK(line.fields[4].first == "because");
+  CHECK(line.fields[4].second.find("not JSON") != std::string::npos);
   w.write("a", targets({kOne}));
   w.until([&] { return w.status().error.empty(); });
   CHECK(w.handed_on == 1);  // the set is the same
-  CHECK(w.told("source_recovered") == 1);
-  CHECK(w.told("source_changed") == 1);
+  CHECK(w.told(shm::EventKind::source_recovered) == 1);
 }
 
 TEST_CASE("an empty answer does not count, unless it is to be believed and comes twice") {
