@@ -122,10 +122,10 @@ bool try_softirqs() {
 
 }  // namespace
 
-bool run_at_real_time() noexcept {
+bool run_at_real_time(pid_t pid) noexcept {
   sched_param parameters{};
   parameters.sched_priority = kPriority;
-  return ::sched_setscheduler(0, SCHED_FIFO, &parameters) == 0;
+  return ::sched_setscheduler(pid, SCHED_FIFO, &parameters) == 0;
 }
 
 void allow_descriptors() noexcept {

@@ -11,8 +11,9 @@
 
 namespace ballast::bench {
 
-// Takes the rest of the calling process's life at real-time priority. False where that is refused.
-bool run_at_real_time() noexcept;
+// Lets a process, or the calling thread (0), run at real-time priority from now on. False where that
+// is refused.
+bool run_at_real_time(pid_t pid = 0) noexcept;
 
 // As many descriptors for the calling process as the system lets it have, for ten thousands of
 // connections.

@@ -67,6 +67,8 @@ double death_ms(std::size_t dying_count, Rest rest) {
   const Targets targets({.port = port, .rank = kTargetsRank});
   const std::vector<shm::Endpoint> dying = endpoints_of(dying_count, 2);
   tests::TinyServer victim(tests::Behaviour::good, dying);
+  // Dying is work, too, which what else runs on the machine may not hold up.
+  run_at_real_time(victim.pid());
   BallastChecker checker(
       {.checks = Checks::http_keepalive, .instances = staying, .port = port, .more = dying});
   const std::uint64_t id = wait_until_up(checker.segments(), dying_count + staying);
