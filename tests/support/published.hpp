@@ -55,9 +55,13 @@ class Published {
     restart();
   }
   void restart() {
-    publisher_->leave();
-    publisher_.reset();
+    leave();
     open();
+  }
+  // Until restart().
+  void leave() {
+    if (publisher_) publisher_->leave();
+    publisher_.reset();
   }
   void set_usable(std::size_t service, std::size_t instance, bool usable) {
     const auto& p = find(service, instance);
