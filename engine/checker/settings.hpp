@@ -324,6 +324,7 @@ struct Settings {
   std::string control_group;        // who may use it besides its owner; empty: nobody
   std::string state_file;      // where runtime changes are kept; empty: `changes` in the directory
   std::string metrics_listen;  // "127.0.0.1:9464"; empty: no metrics
+  std::uint32_t metrics_max_instances = 2000;  // with series of their own, while all are well
   std::vector<ServiceSettings> services;
   // What brought these settings about, for the flight recorder.
   shm::EventBy cause = shm::EventBy::config;

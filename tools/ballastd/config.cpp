@@ -3,6 +3,7 @@
 #include "tools/ballastd/config.hpp"
 
 #include "tools/ballastd/config_keys.hpp"
+#include "tools/ballastd/config_metrics.hpp"
 #include "tools/ballastd/config_service.hpp"
 #include "tools/ballastd/config_tree.hpp"
 #include "tools/ballastd/config_walk.hpp"
@@ -99,6 +100,7 @@ ConfigResult read_config_text(const std::string& name, std::string text,
   checker::Settings settings;
   const bool all_known = walk.judge_keys(*tree.root, {}, "the file", keys::root());
   read_ballast(walk, *tree.root, environment, settings);
+  read_metrics(walk, *tree.root, settings);
   read_services(walk, *tree.root, all_known, environment, settings);
   ConfigResult result;
   result.errors = walk.take_errors();

@@ -1,6 +1,8 @@
 // The lists, and what can be said from them alone.
 #include "tools/ballastd/config_keys.hpp"
 
+#include "tools/ballastd/config_metrics.hpp"
+
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -160,7 +162,7 @@ constexpr std::array<string_view, N> words_of(const std::array<Field<T>, N>& fie
   return words;
 }
 
-constexpr std::array<string_view, 2> kRoot{"ballast", "service"};
+constexpr auto kRoot = std::to_array<string_view>({"ballast", "metrics", "service"});
 constexpr std::array<string_view, 10> kBallast{
     "namespace", "directory",       "workers_group",  "max_workers",   "load_interval",
     "zone",      "sticky_key_file", "control_socket", "control_group", "state_file"};
@@ -331,6 +333,7 @@ const FieldInfo& breaker_enabled() {
 std::string home_of(const std::string& key, const std::string& service) {
   const std::string name = service.empty() ? "service.NAME" : service;
   if (contains(kBallast, key)) return "[ballast]";
+  if (contains(keys::metrics(), key)) return "[metrics]";
   if (contains(kService, key)) return "[" + name + "]";
   if (contains(kInstance, key)) {
     return "the instance: { address = \"HOST:PORT\", weight = 5 }";
@@ -359,6 +362,8 @@ std::string defaults_text() {
   list_unset(lines, "ballast.control_socket", "an absolute path; control in the directory");
   list_unset(lines, "ballast.control_group", "a group that exists; only the same user");
   list_unset(lines, "ballast.state_file", "an absolute path; changes in the directory");
+  list_unset(lines, "metrics.listen", "an address, ADDRESS:PORT; no metrics");
+  list<checker::Settings>(lines, "metrics.", keys::metrics_fields());
   list_unset(lines, service + "instances", "addresses; required");
   list<InstanceSettings>(lines, service + "instances.", kInstanceFields);
   list_unset(lines, service + "instances.zone", name + "; the host's own");

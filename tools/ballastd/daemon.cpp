@@ -25,6 +25,7 @@
 #include "tools/ballastd/config_reader.hpp"
 #include "tools/ballastd/control.hpp"
 #include "tools/ballastd/log.hpp"
+#include "tools/ballastd/metrics.hpp"
 #include "tools/ballastd/service_manager.hpp"
 #include "tools/ballastd/sources.hpp"
 
@@ -135,6 +136,7 @@ class Daemon {
     if (!stopping_) manager_.ready(summary());
     if (!stopping_) loop_.run();
     control_.leave(end_);
+    metrics_.stop();
     checker_.leave();
     tell(Level::info, "left");
     return failed_ ? 1 : 0;
@@ -198,6 +200,7 @@ class Daemon {
     if (!taken) return fail(taken.error().to_text());
     stage_ = Stage::office;
     control_.open();
+    metrics_.follow(steward_.roster().configured());
     return true;
   }
 
@@ -330,6 +333,7 @@ class Daemon {
     }
     if (const auto done = steward_.configure(std::move(wanted)); !done)
       return {done.error().to_text()};
+    metrics_.follow(steward_.roster().configured());
     sources_.configure();
     control_.configure();
     const Settings settings = steward_.roster().compose();
@@ -360,6 +364,8 @@ class Daemon {
   ConfigReader reader_;
   DaemonControl::End end_ = DaemonControl::End::stopped;
   DaemonControl control_;
+  Metrics metrics_{loop_, directory_,
+                   [this](checker::LoopReport& report) { report.prober = checker_.stats(); }};
 };
 
 }  // namespace

@@ -1,6 +1,5 @@
-// A survey as a page of metrics, a piece at a time, so that no page is ever in memory as a whole.
-// The families are one table in page.cpp; docs/metrics.md lists them for people, and a test
-// compares the two. Pure: the same survey gives the same bytes.
+// A survey as a page of metrics, a piece at a time, so that no page is ever in memory as a whole. What
+// is on it stands in families.hpp. Pure: the same survey gives the same bytes.
 #pragma once
 
 #include <cstddef>

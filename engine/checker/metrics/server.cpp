@@ -262,7 +262,7 @@ class MetricsServer::Impl::Session : public std::enable_shared_from_this<Session
 
   void read_request() {
     parser_.emplace();
-    parser_->header_limit(kMaxRequestBytes);
+    parser_->header_limit(kMaxScrapeBytes);
     http::async_read_header(socket_, buffer_, *parser_,
                             then([this](error_code error) { on_request(error); }));
   }
@@ -362,7 +362,7 @@ class MetricsServer::Impl::Session : public std::enable_shared_from_this<Session
       socket_.shutdown(tcp::socket::shutdown_send, error);
       return end();
     }
-    await_request(kIdleConnection);
+    await_request(kIdleScraper);
   }
 
   Impl& server_;
@@ -373,7 +373,7 @@ class MetricsServer::Impl::Session : public std::enable_shared_from_this<Session
   bool keep_ = false;
   bool version11_ = true;
   bool is_head_ = false;
-  boost::beast::flat_buffer buffer_{kMaxRequestBytes};
+  boost::beast::flat_buffer buffer_{kMaxScrapeBytes};
   std::optional<http::request_parser<http::empty_body>> parser_;
   std::optional<Page> page_;
   std::string out_;
@@ -410,7 +410,7 @@ void MetricsServer::Impl::accept_all() {
 
 void MetricsServer::Impl::make_room() {
   std::erase_if(sessions_, [](const auto& session) { return session.expired(); });
-  if (sessions_.size() < kMaxConnections) return;
+  if (sessions_.size() < kMaxScrapers) return;
   std::shared_ptr<Session> first;
   for (const auto& weak : sessions_) {
     const auto session = weak.lock();

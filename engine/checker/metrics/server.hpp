@@ -1,7 +1,7 @@
 // Serves `/metrics` and `/health` over HTTP from a thread of its own. That thread reads mapped
 // memory and the mailbox and holds nothing that the checker's loop ever waits for; it runs at a
 // lower priority, so that on a shared core the checks come first. A scraper that is slow, stuck or
-// hostile costs its own connection: there are kMaxConnections, each conversation has kConversation
+// hostile costs its own connection: there are kMaxScrapers, each conversation has kScrapeTime
 // to end, and where one more comes, the one that has been quiet longest is closed for it. What is
 // sent is made in pieces as the scraper takes them. If the thread cannot go on, checking goes on
 // without it.
@@ -20,12 +20,12 @@
 
 namespace ballast::checker {
 
-inline constexpr std::size_t kMaxConnections = 16;
-inline constexpr std::size_t kMaxRequestBytes = 8192;
+inline constexpr std::size_t kMaxScrapers = 16;
+inline constexpr std::size_t kMaxScrapeBytes = 8192;
 // From the first byte of a request, or from the connection, to the last byte of the answer.
-inline constexpr std::chrono::seconds kConversation{10};
+inline constexpr std::chrono::seconds kScrapeTime{10};
 // Between two requests of a kept connection.
-inline constexpr std::chrono::seconds kIdleConnection{120};
+inline constexpr std::chrono::seconds kIdleScraper{120};
 
 struct MetricsOptions {
   shm::Endpoint listen;
@@ -33,7 +33,7 @@ struct MetricsOptions {
   std::size_t max_instances = 2000;
   std::string version;
   // For tests: instead of the limits above.
-  std::chrono::milliseconds conversation = kConversation;
+  std::chrono::milliseconds conversation = kScrapeTime;
 };
 
 class MetricsServer {

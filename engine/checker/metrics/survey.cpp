@@ -202,6 +202,7 @@ class Surveyor::Reading {
     if (workers_ != nullptr) view.breaker = inspect::read_breaker(*workers_, view, now_ms_);
     const InstanceMood mood = mood_of(view);
     ++service.moods[static_cast<std::size_t>(mood)];
+    if (mood == InstanceMood::down) ++service.down[static_cast<std::size_t>(view.state.reason)];
     service.in_flight += inspect::in_flight_of(view.counters);
     follow(slot, identity.incarnation, record, view);
     const bool all = live_ <= surveyor_.max_instances_;

@@ -16,6 +16,7 @@
 #include "engine/checker/metrics/loop_report.hpp"
 #include "engine/inspect/snapshot.hpp"
 #include "shm/layout.hpp"
+#include "shm/state_word.hpp"
 
 namespace ballast::checker {
 
@@ -40,6 +41,7 @@ struct ServiceSurvey {
   std::string labels;
   inspect::ServiceView view;  // without instances and members
   std::array<std::uint64_t, kMoodCount> moods{};
+  std::array<std::uint64_t, shm::kReasonCount> down{};  // by why
   std::int64_t in_flight = 0;
   // Since this reader's first look; an instance that leaves takes nothing away from them.
   inspect::Counters counters{};

@@ -30,7 +30,7 @@ namespace {
 constexpr const char* kRequest = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
 
 struct World {
-  explicit World(int instances = 3, std::chrono::milliseconds conversation = checker::kConversation)
+  explicit World(int instances = 3, std::chrono::milliseconds conversation = checker::kScrapeTime)
       : published(settings_of({service_of("checkout", Strategy::round_robin, instances)})) {
     report(true);
     checker::MetricsOptions options;
@@ -145,7 +145,7 @@ TEST_CASE("who takes no bytes is cut off, others are served meanwhile") {
 TEST_CASE("however many connections there are, one more is served") {
   World world(2000);
   std::vector<std::unique_ptr<Scraper>> crowd;
-  for (std::size_t i = 0; i < 5 * checker::kMaxConnections; ++i) {
+  for (std::size_t i = 0; i < 5 * checker::kMaxScrapers; ++i) {
     crowd.push_back(std::make_unique<Scraper>(world.where(), 4096));
     if (i % 2 == 0) static_cast<void>(crowd.back()->send(kRequest));
     if (i % 3 == 0) static_cast<void>(crowd.back()->send("GET /"));

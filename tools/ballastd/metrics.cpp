@@ -1,0 +1,94 @@
+// See metrics.hpp.
+#include "tools/ballastd/metrics.hpp"
+
+#include <chrono>
+#include <utility>
+
+#include "shm/endpoint.hpp"
+#include "tools/ballastd/log.hpp"
+
+namespace ballast::tools {
+namespace {
+
+using checker::Level;
+
+constexpr std::chrono::seconds kReportPeriod{1};
+constexpr unsigned kReportsUntilRetry = 2;
+
+bool is_loopback(const shm::Endpoint& endpoint) {
+  if (endpoint.family == shm::Family::ipv4) return endpoint.address[0] == 127;
+  shm::Endpoint own{shm::Family::ipv6, endpoint.port, {}};
+  own.address[15] = 1;
+  return endpoint == own;
+}
+
+}  // namespace
+
+Metrics::Metrics(checker::Loop& loop, std::string directory, Fill fill)
+    : loop_(loop),
+      directory_(std::move(directory)),
+      fill_(std::move(fill)),
+      timer_(loop.every(kReportPeriod, [this] { post(); })) {}
+
+Metrics::~Metrics() {
+  loop_.timers().destroy(timer_);
+}
+
+void Metrics::follow(const checker::Settings& settings) {
+  if (listen_ == settings.metrics_listen && max_instances_ == settings.metrics_max_instances)
+    return;
+  listen_ = settings.metrics_listen;
+  max_instances_ = settings.metrics_max_instances;
+  server_.reset();
+  trouble_.clear();
+  post();
+  start();
+}
+
+void Metrics::stop() {
+  listen_.clear();
+  server_.reset();
+}
+
+void Metrics::post() {
+  if (listen_.empty()) return;
+  checker::LoopReport& draft = mailbox_.draft();
+  draft = {};
+  draft.made = std::chrono::steady_clock::now();
+  draft.in_charge = true;
+  draft.backend = loop_.backend();
+  draft.streams_open = loop_.open_streams();
+  draft.streams_limit = loop_.max_streams();
+  fill_(draft);
+  mailbox_.post();
+  if (!server_ && ++waited_ >= kReportsUntilRetry) start();
+}
+
+void Metrics::start() {
+  waited_ = 0;
+  const auto where = shm::parse_endpoint(listen_);
+  if (!where) return;
+  checker::MetricsOptions options;
+  options.listen = *where;
+  options.directory = directory_;
+  options.max_instances = max_instances_;
+  options.version = BALLAST_VERSION;
+  auto started = checker::MetricsServer::start(std::move(options), mailbox_);
+  if (started) {
+    server_ = std::move(*started);
+    trouble_.clear();
+    // Not an error: whoever wants it has written it. But everybody who gets there reads it all.
+    const bool is_open = !is_loopback(*where);
+    log_event({is_open ? Level::warning : Level::info,
+               "metrics",
+               {{"listen", server_->address().to_text()},
+                {"readable_by", is_open ? "everybody who reaches that address" : "this host"}}});
+    return;
+  }
+  const std::string why = started.error().to_text();
+  if (why == trouble_) return;
+  trouble_ = why;
+  log_event({Level::error, "metrics_failed", {{"because", why}, {"next", "tries again"}}});
+}
+
+}  // namespace ballast::tools
