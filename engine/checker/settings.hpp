@@ -119,6 +119,11 @@ enum class Preset : std::uint8_t { none = 0, redis = 1, postgres = 2, mysql = 3,
 
 inline constexpr Limits kMaxBodyBytesLimits{1, 1024 * 1024};
 inline constexpr std::size_t kMaxCheckHeaders = 32;
+inline constexpr std::size_t kMaxSteps = 32;
+inline constexpr std::size_t kMaxStepBytes = 4096;
+inline constexpr std::size_t kMaxCommandArguments = 64;
+inline constexpr std::size_t kMaxCommandBytes = 4096;  // of all arguments together
+inline constexpr Limits kMaxOutputBytesLimits{1, 64 * 1024};
 inline constexpr std::size_t kMaxCheckTextBytes = 1024;  // of a header, and what a body must have
 
 struct CheckSettings {

@@ -67,7 +67,7 @@ class Defaults(unittest.TestCase):
                 found.add(whole(key, self.keys))
         # How instances are found and checked is not its matter.
         missing = {key for key in self.keys if key not in found
-                   and not re.match(r"(ballast|metrics)\.|service\.NAME\.(check|instances|sources)\b", key)}
+                   and not re.match(r"(ballast|metrics)\.|service\.NAME\.(agent|check|instances|sources)\b", key)}
         self.assertEqual(missing, set())
 
     def test_the_one_table_names_every_strategy(self):

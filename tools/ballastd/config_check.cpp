@@ -29,7 +29,8 @@ void refuse_others(ConfigWalk& walk, const ConfigValue& table, checker::CheckKin
   }
 }
 
-// What is not given follows a shorter interval down, so that setting one key is enough.
+}  // namespace
+
 void judge_against_interval(ConfigWalk& walk, const ConfigValue& table, const char* key,
                             Milliseconds interval, Milliseconds& out) {
   const ConfigValue* value = table.find(key);
@@ -44,8 +45,6 @@ void judge_against_interval(ConfigWalk& walk, const ConfigValue& table, const ch
                 notes);
 }
 
-}  // namespace
-
 void read_check(ConfigWalk& walk, const ConfigValue& service, const std::string& where,
                 CheckSettings& check) {
   const ConfigValue* table = service.find("check");
@@ -53,7 +52,24 @@ void read_check(ConfigWalk& walk, const ConfigValue& service, const std::string&
   walk.judge_keys(*table, where, "[" + where + ".check]", keys::check());
   read_fields(walk, *table, keys::check_fields(), check);
   refuse_others(walk, *table, check.kind);
-  if (check.kind == checker::CheckKind::http) read_http_check(walk, *table, check);
+  switch (check.kind) {
+    case checker::CheckKind::http:
+      read_http_check(walk, *table, check);
+      break;
+    case checker::CheckKind::tcp:
+    case checker::CheckKind::udp:
+      read_steps(walk, *table, check);
+      break;
+    case checker::CheckKind::exec:
+      read_command(walk, *table, check);
+      break;
+    case checker::CheckKind::agent:
+      read_agent_check(walk, *table, check);
+      break;
+    case checker::CheckKind::grpc:
+    case checker::CheckKind::none:
+      break;
+  }
   read_tls(walk, *table, where, check);
   judge_against_interval(walk, *table, "fast_interval", check.interval, check.fast_interval);
   judge_against_interval(walk, *table, "timeout", check.interval, check.timeout);

@@ -19,6 +19,9 @@ constexpr std::uint32_t ms(checker::Milliseconds time) {
 
 constexpr auto kCheckKinds = std::to_array<Choice>({{"http", number_of(CheckKind::http)},
                                                     {"tcp", number_of(CheckKind::tcp)},
+                                                    {"udp", number_of(CheckKind::udp)},
+                                                    {"exec", number_of(CheckKind::exec)},
+                                                    {"agent", number_of(CheckKind::agent)},
                                                     {"none", number_of(CheckKind::none)}});
 constexpr std::array<Choice, 2> kFirstChecks{{{"decides", 0}, {"up", 1}}};
 
@@ -30,6 +33,8 @@ constexpr std::array kCheckFields{
     BALLAST_FIELD(CheckSettings, "max_body_bytes", max_body_bytes, Form::number,
                   checker::kMaxBodyBytesLimits),
     BALLAST_FIELD(CheckSettings, "tcp_sentinel", tcp_sentinel, Form::flag),
+    BALLAST_FIELD(CheckSettings, "max_output_bytes", max_output_bytes, Form::number,
+                  checker::kMaxOutputBytesLimits),
     BALLAST_FIELD(CheckSettings, "interval", interval, Form::duration, kIntervalLimits),
     BALLAST_FIELD(CheckSettings, "fast_interval", fast_interval, Form::duration, kIntervalLimits),
     BALLAST_FIELD(CheckSettings, "timeout", timeout, Form::duration,
@@ -47,6 +52,8 @@ constexpr std::array kTlsFields{BALLAST_FIELD(checker::TlsSettings, "enabled", e
 constexpr Kinds kHttp = only(CheckKind::http);
 constexpr Kinds kTcp = only(CheckKind::tcp);
 constexpr Kinds kStreams = kHttp | kTcp;
+constexpr Kinds kUdp = only(CheckKind::udp);
+constexpr Kinds kExec = only(CheckKind::exec);
 
 constexpr auto kCheckKeys = std::to_array<CheckKey>({
     {"kind"},
@@ -62,6 +69,10 @@ constexpr auto kCheckKeys = std::to_array<CheckKey>({
     {"keep_alive", kHttp},
     {"tcp_sentinel", kTcp},
     {"tls", kStreams},
+    {"steps", kTcp | kUdp, "what to send and to expect; connecting is enough"},
+    {"command", kExec, "a program by its absolute path, and its arguments; required"},
+    {"max_output_bytes", kExec},
+    {"agent_send", only(CheckKind::agent), "a text; nothing"},
     {"interval"},
     {"fast_interval"},
     {"timeout"},

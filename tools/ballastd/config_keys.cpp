@@ -10,6 +10,7 @@
 namespace ballast::tools {
 namespace {
 
+using checker::AgentSettings;
 using checker::CheckSettings;
 using checker::ControllerSettings;
 using checker::InstanceSettings;
@@ -149,6 +150,15 @@ constexpr std::array kControllerFields{
     BALLAST_FIELD(ControllerSettings, "damping", damping_percent, Form::percent,
                   controller::damping_percent)};
 
+constexpr Limits kAgentIntervals{static_cast<std::uint32_t>(checker::kMinInterval.count()),
+                                 static_cast<std::uint32_t>(checker::kMaxInterval.count())};
+constexpr std::array kAgentFields{
+    BALLAST_FIELD(AgentSettings, "port", port, Form::number, {1, 65535}),
+    BALLAST_FIELD(AgentSettings, "interval", interval, Form::duration, kAgentIntervals),
+    BALLAST_FIELD(
+        AgentSettings, "timeout", timeout, Form::duration,
+        {static_cast<std::uint32_t>(checker::kMinTimeout.count()), kAgentIntervals.high})};
+
 constexpr std::array kSpilloverFields{
     BALLAST_FIELD(SpilloverSettings, "overprovisioning", overprovisioning_percent, Form::hundredths,
                   checker::kOverprovisioningLimits),
@@ -166,18 +176,19 @@ constexpr auto kRoot = std::to_array<string_view>({"ballast", "metrics", "servic
 constexpr std::array<string_view, 10> kBallast{
     "namespace", "directory",       "workers_group",  "max_workers",   "load_interval",
     "zone",      "sticky_key_file", "control_socket", "control_group", "state_file"};
-constexpr std::array<string_view, 19> kService{
+constexpr std::array<string_view, 20> kService{
     "instances",   "sources",       "strategy",
     "hash",        "bound",         "choices",
     "hot_cold",    "max_in_flight", "service_max_in_flight",
     "max_ejected", "retry_budget",  "panic",
-    "stale",       "check",         "breaker",
-    "outlier",     "slow_start",    "controller",
-    "spillover"};
+    "stale",       "check",         "agent",
+    "breaker",     "outlier",       "slow_start",
+    "controller",  "spillover"};
 constexpr std::array<string_view, 6> kSource{"file", "dns",     "srv",
                                              "port", "servers", "believe_empty"};
 constexpr auto kInstance =
     std::to_array<string_view>({"address", "weight", "tier", "admin", "zone", "check_address"});
+constexpr auto kAgent = std::to_array<string_view>({"port", "send", "interval", "timeout"});
 constexpr auto kRetryBudget = words_of(kRetryBudgetFields);
 constexpr auto kPanic = words_of(kPanicFields);
 constexpr auto kStale = words_of(kStaleFields);
@@ -195,6 +206,7 @@ struct ServiceTable {
 };
 constexpr auto kServiceTables = std::to_array<ServiceTable>({{"check", keys::check},
                                                              {"check.tls", keys::tls},
+                                                             {"agent", keys::agent},
                                                              {"breaker", keys::breaker},
                                                              {"outlier", keys::outlier},
                                                              {"slow_start", keys::slow_start},
@@ -257,6 +269,9 @@ Words instance() {
 Words source() {
   return kSource;
 }
+Words agent() {
+  return kAgent;
+}
 Words retry_budget() {
   return kRetryBudget;
 }
@@ -293,6 +308,9 @@ std::span<const Field<SourceSettings>> source_fields() {
 }
 std::span<const Field<Policy>> service_fields() {
   return kServiceFields;
+}
+std::span<const Field<AgentSettings>> agent_fields() {
+  return kAgentFields;
 }
 std::span<const Field<Policy>> retry_budget_fields() {
   return kRetryBudgetFields;
@@ -393,6 +411,13 @@ std::string defaults_text() {
   tls.enabled = true;
   list<checker::TlsSettings>(lines, service + "check.tls.", keys::tls_fields(), tls);
   list_by_hand(lines, service + "check.tls.", keys::tls_keys());
+  // All of them mean nothing without the first.
+  list_unset(lines, service + "agent.port", limits_text(kAgentFields[0].info) + "; no agent");
+  list_unset(lines, service + "agent.send", "a text; nothing");
+  for (const Field<AgentSettings>& field : std::span(kAgentFields).subspan(1)) {
+    list_unset(lines, service + "agent." + std::string(field.info.key),
+               limits_text(field.info) + "; " + value_text(field.info, field.get({})));
+  }
   lines.push_back({service + "breaker.enabled = true", limits_text(kBreakerEnabled)});
   list<Policy>(lines, service + "breaker.", kBreakerFields);
   list<OutlierSettings>(lines, service + "outlier.", kOutlierFields);

@@ -18,6 +18,7 @@ namespace ballast::tools::keys {
 [[nodiscard]] Words source();
 [[nodiscard]] Words check();
 [[nodiscard]] Words tls();
+[[nodiscard]] Words agent();
 [[nodiscard]] Words retry_budget();
 [[nodiscard]] Words panic();
 [[nodiscard]] Words stale();
@@ -33,6 +34,7 @@ namespace ballast::tools::keys {
 [[nodiscard]] std::span<const Field<checker::SourceSettings>> source_fields();
 [[nodiscard]] std::span<const Field<checker::CheckSettings>> check_fields();
 [[nodiscard]] std::span<const Field<checker::TlsSettings>> tls_fields();
+[[nodiscard]] std::span<const Field<checker::AgentSettings>> agent_fields();
 [[nodiscard]] std::span<const Field<engine::Policy>> service_fields();
 [[nodiscard]] std::span<const Field<engine::Policy>> retry_budget_fields();
 [[nodiscard]] std::span<const Field<engine::Policy>> panic_fields();

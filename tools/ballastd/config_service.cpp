@@ -30,6 +30,7 @@ void ServiceReader::read(const std::string& name, const ConfigValue& value) {
   service.name = name;
   read_strategy(walk_, value, service.policy);
   read_check(walk_, value, where, service.check);
+  read_agent(walk_, value, where, service);
   read_protection(walk_, value, where, service);
   read_sources(walk_, value, where, service);
   if (const ConfigValue* instances = value.find("instances")) {

@@ -45,6 +45,18 @@ void read_http_check(ConfigWalk& walk, const ConfigValue& table, checker::CheckS
 // How a check is encrypted; `check` has been read but for that.
 void read_tls(ConfigWalk& walk, const ConfigValue& check_table, const std::string& where,
               checker::CheckSettings& check);
+// What is said and expected, of kind "tcp" or "udp".
+void read_steps(ConfigWalk& walk, const ConfigValue& table, checker::CheckSettings& check);
+// The keys of a check that is a command, and of one that asks an agent.
+void read_command(ConfigWalk& walk, const ConfigValue& table, checker::CheckSettings& check);
+void read_agent_check(ConfigWalk& walk, const ConfigValue& table, checker::CheckSettings& check);
+// The agent beside the check, which must have been read.
+void read_agent(ConfigWalk& walk, const ConfigValue& service, const std::string& where,
+                checker::ServiceSettings& out);
+// A time that is not given follows a shorter interval down, so that setting one key is enough; one
+// that is given must not be longer.
+void judge_against_interval(ConfigWalk& walk, const ConfigValue& table, const char* key,
+                            checker::Milliseconds interval, checker::Milliseconds& out);
 // Strategy and what goes with it.
 void read_strategy(ConfigWalk& walk, const ConfigValue& service, engine::Policy& policy);
 // Where instances come from besides the configuration.

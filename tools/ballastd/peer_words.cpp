@@ -35,6 +35,7 @@ constexpr std::array kPeerWords{
     PeerWord{"choice_count", "choices"},
     PeerWord{"health_check", "check"},
     PeerWord{"health_checks", "check"},
+    PeerWord{"agent_check", "agent"},
     PeerWord{"max_fails", "breaker"},
     PeerWord{"fail_timeout", "breaker"},
     PeerWord{"circuit_breaker", "breaker"},

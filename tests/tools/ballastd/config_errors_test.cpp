@@ -111,7 +111,7 @@ weight = 3
 namespace = "x"
 check.instances = 1
 )~") ==
-      R"~(f.toml:3:1: unknown key "interval" in [service.a]: it belongs in [service.a.check] or [service.a.outlier]
+      R"~(f.toml:3:1: unknown key "interval" in [service.a]: it belongs in [service.a.check] or [service.a.agent] or [service.a.outlier]
    |
  3 | interval = "1s"
    | ^~~~~~~~
@@ -136,7 +136,7 @@ instances = ["1.1.1.1:1"]
 xylophone = 1
 stale.zebra.deep = 1
 )~") ==
-      R"~(f.toml:3:1: unknown key "xylophone" in [service.a]: the keys here are instances, sources, strategy, hash, bound, choices, hot_cold, max_in_flight, service_max_in_flight, max_ejected, retry_budget, panic, stale, check, breaker, outlier, slow_start, controller, spillover
+      R"~(f.toml:3:1: unknown key "xylophone" in [service.a]: the keys here are instances, sources, strategy, hash, bound, choices, hot_cold, max_in_flight, service_max_in_flight, max_ejected, retry_budget, panic, stale, check, agent, breaker, outlier, slow_start, controller, spillover
    |
  3 | xylophone = 1
    | ^~~~~~~~~
