@@ -36,7 +36,28 @@ Rules read_rules(const shm::ServiceRecord& service) noexcept {
   return rules;
 }
 
+// For the checker, which looks for them many times a second and at nothing else for that. Relaxed:
+// they only say that there is something to be found out.
+void count_failure(const shm::WorkersWriter& workers, std::uint64_t service,
+                   std::uint32_t slot) noexcept {
+  workers.instances[slot].failures.fetch_add(1, std::memory_order_relaxed);
+  workers.services[service].failures.fetch_add(1, std::memory_order_relaxed);
+}
+
 }  // namespace
+
+void note_unfed_failure(const shm::WorkerSegment& segment, const ballast_pick_t& pick,
+                        ballast_outcome_t outcome) noexcept {
+  const shm::WorkersWriter& workers = segment.workers;
+  if (pick.slot >= workers.instances.size() || pick.slot >= segment.table.instances.size()) return;
+  const std::uint64_t index =
+      segment.table.instances[pick.slot].service.load(std::memory_order_relaxed);
+  if (index >= segment.table.services.size() || index >= workers.services.size()) return;
+  const Rules rules = read_rules(segment.table.services[index]);
+  if (effect_of(outcome, rules.policy.breaker_outcomes) == Effect::failure) {
+    count_failure(workers, index, pick.slot);
+  }
+}
 
 void feed_rare_success(const shm::WorkersWriter& workers, std::uint32_t slot,
                        std::uint32_t incarnation, bool batch_is_full) noexcept {
@@ -64,6 +85,7 @@ Noted feed_breaker(const shm::WorkerSegment& segment, const ballast_pick_t& pick
   shm::Word64& budget = workers.services[index].open_breakers;
   const Rules rules = read_rules(segment.table.services[index]);
   const Effect effect = effect_of(outcome, rules.policy.breaker_outcomes);
+  if (effect == Effect::failure) count_failure(workers, index, pick.slot);
   BALLAST_POINT("breaker.report");
   if ((pick.flags & pick_flags::kPermit) != 0) {
     return decide_trial(words, owner, rules.policy, pick.permit, effect, retry_after_ms, budget,

@@ -291,7 +291,10 @@ void Handle::finish_report(const ballast_pick_t& pick, ballast_outcome_t outcome
   if ((pick.flags & pick_flags::kAllTokens) != 0)
     give_tokens_back(attachment_.segment(), row, pick);
   const bool is_trial = (pick.flags & pick_flags::kPermit) != 0;
-  if ((pick.flags & pick_flags::kFeedsBreaker) == 0 && !is_trial) return;
+  if ((pick.flags & pick_flags::kFeedsBreaker) == 0 && !is_trial) {
+    if (outcome != BALLAST_SUCCESS) note_unfed_failure(attachment_.segment(), pick, outcome);
+    return;
+  }
   if (outcome == BALLAST_SUCCESS && !is_trial) {
     feed_breaker_success(pick);
   } else {

@@ -245,7 +245,7 @@ inline ballast_status_t Handle::report(ballast_pick_t& pick, ballast_outcome_t o
     count_report(attachment_.counters()[pick.slot], outcome, latency_us);
     if (pick.flags == pick_flags::kFeedsBreaker && outcome == BALLAST_SUCCESS) [[likely]] {
       feed_breaker_success(pick);
-    } else if (pick.flags != 0) {
+    } else if (pick.flags != 0 || outcome != BALLAST_SUCCESS) {
       finish_report(pick, outcome, retry_after_ms);
     }
     return BALLAST_OK;

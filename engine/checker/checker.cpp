@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <unordered_map>
@@ -19,17 +20,22 @@
 #include "engine/checker/publishing/instance_use.hpp"
 #include "engine/checker/publishing/known_health.hpp"
 #include "engine/checker/publishing/publisher.hpp"
+#include "engine/checker/steering/worker_watch.hpp"
 
 namespace ballast::checker {
 namespace {
 
 // Looks at loads take at most a fifth of the checker's time.
 constexpr int kLoadPauseFactor = 4;
+// From one look at failures that workers report to the next.
+constexpr std::chrono::milliseconds kFailureLook{20};
+// Ticks from one look at what is asked of instances to the next: a second.
+constexpr unsigned kDemandTicks = 10;
 
 struct Target {
   std::string service;
   InstanceSettings instance;
-  CheckSettings check;
+  std::shared_ptr<const CheckSettings> check;  // its service's
   Health health = Health::unknown;
   Reason reason = Reason::none;  // of the last verdict
   bool checked = false;
@@ -67,7 +73,7 @@ class Checker::Impl {
   [[nodiscard]] std::size_t unchecked() const noexcept {
     std::size_t count = 0;
     for (const auto& [id, target] : targets_) {
-      if (!target.checked && target.check.kind != CheckKind::none) ++count;
+      if (!target.checked && target.check->kind != CheckKind::none) ++count;
     }
     return count;
   }
@@ -174,9 +180,13 @@ class Checker::Impl {
     std::set<InstanceKey> wanted;
     for (const ServiceSettings& service : settings.services) {
       const CheckSettings agent = agent_check(service.agent);
+      std::shared_ptr<const CheckSettings>& check = checks_[service.name];
+      if (check == nullptr || !(*check == service.check)) {
+        check = std::make_shared<const CheckSettings>(service.check);
+      }
       for (const InstanceSettings& instance : service.instances) {
         InstanceKey key{service.name, instance.endpoint.to_words()};
-        follow(key, service, instance, known);
+        follow(key, service, instance, check, known);
         follow_agent(ids_.at(key), service, agent);
         wanted.insert(std::move(key));
       }
@@ -191,29 +201,32 @@ class Checker::Impl {
   }
 
   void follow(const InstanceKey& key, const ServiceSettings& service,
-              const InstanceSettings& instance, const std::map<InstanceKey, Health>& known) {
+              const InstanceSettings& instance, const std::shared_ptr<const CheckSettings>& check,
+              const std::map<InstanceKey, Health>& known) {
     if (const auto found = ids_.find(key); found != ids_.end()) {
       Target& target = targets_.at(found->second);
-      const bool same = target.instance.text == instance.text && target.check == service.check;
-      if (!same) prober_.update(found->second, instance, service.check);
-      if (service.check.kind == CheckKind::none) target.health = Health::unknown;
+      const bool same = target.instance.text == instance.text &&
+                        target.instance.check_endpoint == instance.check_endpoint &&
+                        target.check == check;
+      if (!same) prober_.update(found->second, instance, *check);
+      if (check->kind == CheckKind::none) target.health = Health::unknown;
       target.instance = instance;
-      target.check = service.check;
+      target.check = check;
       return;
     }
     Target target;
     target.service = service.name;
     target.instance = instance;
-    target.check = service.check;
+    target.check = check;
     const auto knowledge = known.find(key);
-    if (knowledge != known.end() && service.check.kind != CheckKind::none) {
+    if (knowledge != known.end() && check->kind != CheckKind::none) {
       target.health = knowledge->second;
     }
     const InstanceId id = next_id_++;
     const Health health = target.health;
     ids_.emplace(key, id);
     targets_.emplace(id, std::move(target));
-    prober_.add(id, instance, service.check, health);
+    prober_.add(id, instance, *check, health);
   }
 
   // The agent beside the check, if the service has one.
@@ -249,13 +262,51 @@ class Checker::Impl {
                                       std::exchange(target.agent, {}));
         publisher_->set_agent(target.slot, target.incarnation, target.agent);
       }
-      const bool unchecked = target.check.kind == CheckKind::none;
+      const bool unchecked = target.check->kind == CheckKind::none;
       if (target.health == Health::unknown && !unchecked) target.health = published.health;
       if (target.health == published.health) continue;
       publish(target);
       // What was found out in the shadow.
       if (target.health != Health::unknown) record(flipped(target, published.health, {}));
     }
+    watch_workers(settings);
+  }
+
+  void watch_workers(const Settings& settings) {
+    std::vector<WorkerWatch::Member> members;
+    members.reserve(publisher_->instances().size());
+    for (const PublishedInstance& published : publisher_->instances()) {
+      const ServiceSettings& service = settings.services[published.service];
+      if (service.check.kind == CheckKind::none) continue;
+      const InstanceSettings& instance = service.instances[published.instance];
+      WorkerWatch::Member member;
+      member.id = ids_.at({service.name, instance.endpoint.to_words()});
+      member.slot = published.slot;
+      member.incarnation = published.incarnation;
+      member.failures_to_check = service.check.failures_to_check;
+      member.wants_demand = service.check.idle_interval > Milliseconds(0) ||
+                            service.check.eased_interval > Milliseconds(0);
+      members.push_back(member);
+    }
+    watch_.follow(publisher_->segment(), members, steady_ms());
+    if (watch_.waits_for_failures() == failure_timer_.has_value()) return;
+    if (failure_timer_) {
+      loop_.timers().destroy(*failure_timer_);
+      failure_timer_.reset();
+    } else {
+      failure_timer_ = loop_.every(kFailureLook, [this] { look_at_failures(); });
+    }
+  }
+
+  void look_at_failures() {
+    if (!publisher_) return;
+    for (const InstanceId id : watch_.failing(publisher_->segment()))
+      prober_.check_soon(id);
+  }
+
+  void look_at_demand() {
+    for (const auto& [id, demand] : watch_.demands(publisher_->loads(), steady_ms()))
+      prober_.set_demand(id, demand);
   }
 
   // An instance that is used without a check, and from now on needs one, must not drop out until
@@ -269,7 +320,7 @@ class Checker::Impl {
         if (found == ids_.end()) continue;
         const InstanceId id = found->second;
         const Target& target = targets_.at(id);
-        if (target.health != Health::unknown || !is_trusted(target.check)) continue;
+        if (target.health != Health::unknown || !is_trusted(*target.check)) continue;
         assume(id, Health::up);
         trusted_now.push_back(id);
       }
@@ -283,7 +334,7 @@ class Checker::Impl {
     target.health = health;
     publisher_->set_health(target.slot, target.incarnation, health, Reason::not_checked);
     prober_.remove(id);
-    prober_.add(id, target.instance, target.check, health);
+    prober_.add(id, target.instance, *target.check, health);
   }
 
   void publish(const Target& target) {
@@ -335,6 +386,7 @@ class Checker::Impl {
     if (publisher_) {
       publisher_->record_check(target.slot, target.incarnation, result.passed(),
                                static_cast<std::uint32_t>(result.latency.count()));
+      watch_.checked(publisher_->segment(), target.slot);
     }
   }
 
@@ -352,6 +404,7 @@ class Checker::Impl {
 
   void tick() {
     const TickReport report = publisher_->tick();
+    if (++ticks_ % kDemandTicks == 0) look_at_demand();
     for (const Notice& notice : report.notices)
       tell_notice(notice);
     if (report.directory_gone || report.handover_requested) {
@@ -383,7 +436,7 @@ class Checker::Impl {
   }
 
   void stop_ticking() noexcept {
-    for (auto* const timer : {&ticker_, &load_timer_}) {
+    for (auto* const timer : {&ticker_, &load_timer_, &failure_timer_}) {
       if (*timer) loop_.timers().destroy(**timer);
       timer->reset();
     }
@@ -397,6 +450,10 @@ class Checker::Impl {
   std::optional<Publisher> publisher_;
   std::optional<Timers::Id> ticker_;
   std::optional<Timers::Id> load_timer_;
+  std::optional<Timers::Id> failure_timer_;
+  unsigned ticks_ = 0;
+  WorkerWatch watch_;
+  std::map<std::string, std::shared_ptr<const CheckSettings>> checks_;  // by service
   Prober prober_;  // last, so that it is gone before what its callbacks use
 };
 

@@ -118,6 +118,7 @@ struct ExchangeStep {
 enum class Preset : std::uint8_t { none = 0, redis = 1, postgres = 2, mysql = 3, smtp = 4 };
 
 inline constexpr Limits kMaxBodyBytesLimits{1, 1024 * 1024};
+inline constexpr Limits kFailuresToCheckLimits{0, 1'000};
 inline constexpr std::size_t kMaxCheckHeaders = 32;
 inline constexpr std::size_t kMaxSteps = 32;
 inline constexpr std::size_t kMaxStepBytes = 4096;
@@ -166,9 +167,9 @@ struct CheckSettings {
   Milliseconds down_interval{0};    // while down, HAProxy `downinter`; 0: `interval`
   Milliseconds idle_interval{0};    // while no requests go to the instance; 0: `interval`
   Milliseconds eased_interval{0};   // while requests to it succeed; 0: `interval`
-  // Failed requests, of all workers and in a row, that bring a check at once (HAProxy
-  // `error-limit`); 0: never.
-  std::uint32_t failures_to_check = 10;
+  // Failed requests, of all workers since the last check, that bring the next one at once (HAProxy
+  // `error-limit`); 0: never. Fewer than open a breaker, so that a death is known before that.
+  std::uint32_t failures_to_check = 3;
   Milliseconds timeout{1000};  // for connect and response together
   std::uint32_t rise = 2;      // passes in a row that make a down instance up: 1..kMaxRiseFall
   std::uint32_t fall = 3;      // failures in a row that make an up instance down

@@ -17,6 +17,7 @@
 #include "shm/generation.hpp"
 #include "shm/paths.hpp"
 #include "shm/segment.hpp"
+#include "tests/support/attached.hpp"
 #include "tests/support/loops.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/support/tiny_server.hpp"
@@ -360,6 +361,43 @@ TEST_CASE("known health of a directory without a table is nothing") {
   const tests::TempDir dir;
   CHECK(read_known_health(dir.path()).empty());
   CHECK(read_known_health(dir.path() + "/gone").empty());
+}
+
+TEST_CASE("failures that workers report bring a check at once, whatever the interval") {
+  tests::TempDir dir;
+  const auto endpoint = somewhere();
+  auto server = std::make_unique<TinyServer>(Behaviour::good, std::vector{endpoint});
+  CheckSettings check = hourly();
+  check.keep_alive = false;  // nothing else tells of the death
+  check.failures_to_check = 3;
+  Bench bench(dir.path());
+  bench.take(settings_of({service_of("web", check, {endpoint})}));
+  bench.until([&] { return usable(dir.path(), endpoint); });
+  server->kill();
+  tests::Attached worker(dir.path());
+  for (int i = 0; i < 3; ++i) {
+    ballast_pick_t pick;
+    REQUIRE(worker.pick("a", pick) == BALLAST_OK);
+    REQUIRE(ballast_report(worker.handle, &pick, BALLAST_CONNECT_FAILURE, BALLAST_NO_LATENCY) ==
+            BALLAST_OK);
+  }
+  bench.until([&] { return health_of(dir.path(), endpoint) == Health::down; });
+}
+
+TEST_CASE("a reload that moves the check elsewhere is followed") {
+  tests::TempDir dir;
+  const auto serving = somewhere();
+  const auto checked = somewhere();
+  TinyServer server(Behaviour::good, {checked});
+  CheckSettings check = hourly();
+  check.fast_interval = Milliseconds(10);
+  Settings settings = settings_of({service_of("web", check, {serving})});
+  Bench bench(dir.path());
+  bench.take(settings);
+  bench.until([&] { return health_of(dir.path(), serving) == Health::down; });
+  settings.services[0].instances[0].check_endpoint = checked;
+  bench.reload(settings);
+  bench.until([&] { return usable(dir.path(), serving); });
 }
 
 }  // namespace ballast::checker
