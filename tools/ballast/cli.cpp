@@ -7,13 +7,16 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "engine/inspect/snapshot.hpp"
 #include "engine/text/spelling.hpp"
 #include "shm/host.hpp"
 #include "shm/paths.hpp"
+#include "tools/ballast/control_verbs.hpp"
 #include "tools/ballast/events.hpp"
 #include "tools/ballast/render.hpp"
 
@@ -113,14 +116,28 @@ CliOutput show_events_of(const std::string& directory, bool by_name, const Reque
   return output;
 }
 
+// The place of a namespace, or what is wrong with how it was given.
+std::optional<CliOutput> bad_place(const std::string& directory, const std::string& name_space) {
+  if (!directory.empty() && !name_space.empty())
+    return wrong("both --dir and a namespace are given: leave one out");
+  if (name_space.find('/') != std::string::npos)
+    return wrong("\"" + name_space + "\" is a path: give it with --dir");
+  return std::nullopt;
+}
+
+CliOutput control(const std::string& verb, const ControlOptions& options, const Writer& write) {
+  if (auto bad = bad_place(options.directory, options.name_space)) return *bad;
+  const bool by_name = options.directory.empty();
+  const std::string name = options.name_space.empty() ? shm::kDefaultNamespace : options.name_space;
+  ControlPlace place;
+  place.directory = by_name ? shm::default_directory(name) : options.directory;
+  if (by_name && options.socket.empty()) place.others = other_namespaces();
+  return run_control_verb(verb, options, place, write);
+}
+
 CliOutput read_and_render(const std::string& verb, const Request& request, const Screen& screen,
                           const Writer& write) {
-  if (!request.directory.empty() && !request.name_space.empty()) {
-    return wrong("both --dir and a namespace are given: leave one out");
-  }
-  if (request.name_space.find('/') != std::string::npos) {
-    return wrong("\"" + request.name_space + "\" is a path: give it with --dir");
-  }
+  if (auto bad = bad_place(request.directory, request.name_space)) return *bad;
   const std::string name = request.name_space.empty() ? shm::kDefaultNamespace : request.name_space;
   const bool by_name = request.directory.empty();
   const std::string directory = by_name ? shm::default_directory(name) : request.directory;
@@ -142,19 +159,27 @@ CliOutput read_and_render(const std::string& verb, const Request& request, const
 }  // namespace
 
 CliOutput run_cli(std::vector<std::string> arguments, const Screen& screen, const Writer& write) {
-  CLI::App app("Shows what Ballast's shared memory says. It reads only, and needs no checker.",
-               "ballast");
+  CLI::App app(
+      "Shows what Ballast's shared memory says, which needs no checker, and asks a running "
+      "ballastd.",
+      "ballast");
   app.set_version_flag("--version", std::string("ballast ") + BALLAST_VERSION);
   app.require_subcommand(1);
   Request request;
   add_verb(app, "dump", "the checker, the services and every instance", request);
   add_verb(app, "workers", "the rows of the workers and their owners", request);
   add_events_verb(app, request);
+  ControlOptions options;
+  add_control_verbs(app, options);
+  std::vector<std::string_view> verbs(kVerbs.begin(), kVerbs.end());
+  verbs.insert(verbs.end(), control_verbs().begin(), control_verbs().end());
+  std::vector<std::string_view> known(kOptions.begin(), kOptions.end());
+  known.insert(known.end(), control_options().begin(), control_options().end());
 
   if (arguments.empty()) return {2, {}, app.help()};
   const std::string verb = arguments.front();
-  if (!verb.starts_with('-') && std::find(kVerbs.begin(), kVerbs.end(), verb) == kVerbs.end()) {
-    return wrong("unknown command \"" + verb.substr(0, 80) + "\": " + suggestion(verb, kVerbs));
+  if (!verb.starts_with('-') && std::find(verbs.begin(), verbs.end(), verb) == verbs.end()) {
+    return wrong("unknown command \"" + verb.substr(0, 80) + "\": " + suggestion(verb, verbs));
   }
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
   try {
@@ -167,11 +192,15 @@ CliOutput run_cli(std::vector<std::string> arguments, const Screen& screen, cons
     const auto left = app.remaining(/*recurse=*/true);
     const std::string extra = left.empty() ? "" : left.front();
     return wrong("unexpected argument \"" + extra.substr(0, 80) +
-                 "\": " + suggestion(extra, kOptions));
+                 "\": " + suggestion(extra, known));
   } catch (const CLI::ParseError& error) {
     return wrong(std::string(error.what()) + ": see ballast --help");
   }
-  return read_and_render(app.get_subcommands().front()->get_name(), request, screen, write);
+  const std::string asked = app.get_subcommands().front()->get_name();
+  const auto controls = control_verbs();
+  if (std::find(controls.begin(), controls.end(), asked) != controls.end())
+    return control(asked, options, write);
+  return read_and_render(asked, request, screen, write);
 }
 
 }  // namespace ballast::tools

@@ -10,7 +10,7 @@
 namespace ballast::tools {
 
 struct CliOutput {
-  int status = 0;      // 0 fine, 1 the namespace cannot be read, 2 wrong usage
+  int status = 0;      // 0 fine, 1 it cannot be read or is refused, 2 wrong usage; see also control
   std::string out;     // for stdout
   std::string errors;  // for stderr
 };
