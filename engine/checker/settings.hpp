@@ -215,6 +215,8 @@ struct OutlierSettings {
 
   friend bool operator==(const OutlierSettings&, const OutlierSettings&) = default;
 };
+inline constexpr Limits kMaxEventsLimits{256, shm::kMaxEvents};
+
 namespace outlier_limits {
 inline constexpr Limits interval{100, 3'600'000};
 inline constexpr Limits success_rate_sigma_tenths{1, 100};

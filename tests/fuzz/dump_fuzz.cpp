@@ -1,12 +1,15 @@
-// Whatever lies in the files, `ballast dump` and `ballast workers` show it or say why not: as text
-// that cannot drive a terminal, and as JSON that can be read again.
+// Whatever lies in the files, `ballast dump`, `workers` and `events` show it or say why not: as
+// text that cannot drive a terminal, and as JSON that can be read again.
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
+#include <sstream>
 #include <string>
 
+#include "engine/inspect/event_log.hpp"
 #include "engine/inspect/snapshot.hpp"
 #include "tests/fuzz/damaged_namespace.hpp"
+#include "tools/ballast/events.hpp"
 #include "tools/ballast/render.hpp"
 
 namespace {
@@ -38,6 +41,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require_json(tools::workers_json(*snapshot));
   } else {
     require_plain(snapshot.error().to_text());
+  }
+  if (auto log = ballast::inspect::EventLog::open(files.directory())) {
+    const auto events = log->look();
+    require_plain(tools::EventLines(false, tools::Colours::no).render(events));
+    std::istringstream lines(tools::EventLines(true, tools::Colours::no).render(events));
+    for (std::string line; std::getline(lines, line);)
+      require_json(line);
   }
   files.undo();
   return 0;

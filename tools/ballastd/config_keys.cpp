@@ -56,7 +56,9 @@ constexpr FieldInfo kBreakerEnabled{"enabled", Form::flag, {0, 1}};
 constexpr std::array kBallastFields{BALLAST_FIELD(checker::Settings, "max_workers", max_workers,
                                                   Form::number, {1, checker::kMaxWorkerRows}),
                                     BALLAST_FIELD(checker::Settings, "load_interval", load_interval,
-                                                  Form::duration, checker::kLoadIntervalLimits)};
+                                                  Form::duration, checker::kLoadIntervalLimits),
+                                    BALLAST_FIELD(checker::Settings, "max_events", max_events,
+                                                  Form::number, checker::kMaxEventsLimits)};
 
 constexpr std::array kInstanceFields{
     BALLAST_FIELD(InstanceSettings, "weight", weight, Form::number, {1, checker::kMaxWeight}),
@@ -173,9 +175,10 @@ constexpr std::array<string_view, N> words_of(const std::array<Field<T>, N>& fie
 }
 
 constexpr auto kRoot = std::to_array<string_view>({"ballast", "metrics", "service"});
-constexpr std::array<string_view, 10> kBallast{
-    "namespace", "directory",       "workers_group",  "max_workers",   "load_interval",
-    "zone",      "sticky_key_file", "control_socket", "control_group", "state_file"};
+constexpr std::array<string_view, 11> kBallast{"namespace",     "directory",       "workers_group",
+                                               "max_workers",   "load_interval",   "max_events",
+                                               "zone",          "sticky_key_file", "control_socket",
+                                               "control_group", "state_file"};
 constexpr std::array<string_view, 20> kService{
     "instances",   "sources",       "strategy",
     "hash",        "bound",         "choices",

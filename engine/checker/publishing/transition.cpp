@@ -47,6 +47,7 @@ Transition to_transition(const Notice& notice, const ServiceSettings& service) {
       told = about(service.name, service.instances[notice.instance], EventKind::instance_ejected,
                    EventBy::checker);
       told.level = Level::warning;
+      if (notice.verdict.reason == OutlierReason::by_operator) told.event.by = EventBy::operators;
       told.event.reason = static_cast<std::uint16_t>(notice.verdict.reason);
       told.event.id =
           shm::pack_event_pair(whole(notice.verdict.value), whole(notice.verdict.limit));

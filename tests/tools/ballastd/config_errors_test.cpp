@@ -306,6 +306,7 @@ namespace = "../x"
 directory = "here"
 workers_group = "nobodys"
 max_workers = 5000
+max_events = 100
 [service.a]
 instances = ["1.1.1.1:1"]
 )~") ==
@@ -324,7 +325,11 @@ f.toml:4:17: there is no group "nobodys": add it with groupadd, or name one that
 f.toml:5:15: max_workers 5000 is out of range: use 1 to 4096
    |
  5 | max_workers = 5000
-   |               ^~~~ here)~");
+   |               ^~~~ here
+f.toml:6:14: max_events 100 is out of range: use 256 to 65536
+   |
+ 6 | max_events = 100
+   |              ^~~ here)~");
 }
 
 TEST_CASE("no service at all") {

@@ -33,6 +33,7 @@ TEST_CASE("a service needs a name and addresses, nothing else") {
   CHECK(settings.directory.empty());
   CHECK(settings.workers_group.empty());
   CHECK(settings.max_workers == 256);
+  CHECK(settings.max_events == 4096);
   REQUIRE(settings.services.size() == 1);
   const auto& service = settings.services[0];
   CHECK(service.name == "checkout");
@@ -51,6 +52,7 @@ namespace = "shop"
 directory = "/run/ballast/shop"
 workers_group = "www-data"
 max_workers = 64
+max_events = 1000
 
 [service.checkout]
 strategy = "ketama"
@@ -74,6 +76,7 @@ first_check = "up"
   CHECK(settings.directory == "/run/ballast/shop");
   CHECK(settings.workers_group == "www-data");
   CHECK(settings.max_workers == 64);
+  CHECK(settings.max_events == 1000);
   REQUIRE(settings.services.size() == 1);
   const auto& service = settings.services[0];
   CHECK(service.policy.strategy == checker::Strategy::ketama);
