@@ -131,6 +131,8 @@ void Attachment::set_row(std::optional<shm::Row> row) noexcept {
                  .journal = &segment_->workers.journal(row_->index()),
                  .in_flight = in_flight_.data(),
                  .slots = std::min(counters.size(), segment_->table.instances.size()),
+                 .services = row_->services().data(),
+                 .service_count = row_->services().size(),
                  .index = row_->index(),
                  .incarnation = row_->incarnation()};
 }

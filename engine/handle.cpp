@@ -333,7 +333,8 @@ ballast_status_t Handle::report_slow(ballast_pick_t& pick, ballast_outcome_t out
   Attachment::Retired* const retired = attachment_.find_retired(pick);
   if (retired == nullptr) return BALLAST_WRONG_HANDLE;
   pick.reported = 1;
-  count_report(retired->row.counters()[pick.slot], outcome, latency_us);
+  count_report(retired->row.counters()[pick.slot], retired->segment.table.instances[pick.slot],
+               retired->row.services(), outcome, latency_us);
   if ((pick.flags & pick_flags::kAllTokens) != 0) {
     OwnRow row;
     row.counters = retired->row.counters().data();

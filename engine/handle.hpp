@@ -21,6 +21,7 @@
 #include "engine/choose.hpp"
 #include "engine/generation_view.hpp"
 #include "engine/hash.hpp"
+#include "engine/latency_buckets.hpp"
 #include "engine/pick.hpp"
 #include "engine/service_view.hpp"
 #include "engine/sticky_pick.hpp"
@@ -170,7 +171,8 @@ class Handle {
     ++row.in_flight[slot];
     shm::append_journal(*row.journal, static_cast<std::uint16_t>(slot));
   }
-  static void count_report(shm::CounterRecord& record, ballast_outcome_t outcome,
+  static void count_report(shm::CounterRecord& record, const shm::InstanceRecord& instance,
+                           std::span<shm::RowServiceRecord> services, ballast_outcome_t outcome,
                            std::uint64_t latency_us) noexcept;
 
   // What picks and reports touch comes first. `service_data_` and `service_count_` are those of
@@ -211,8 +213,9 @@ inline ballast_status_t Handle::pick(ballast_service_t service, const void* key,
   return pick_slow(entry, key, length, {}, out);
 }
 
-inline void Handle::count_report(shm::CounterRecord& record, ballast_outcome_t outcome,
-                                 std::uint64_t latency_us) noexcept {
+inline void Handle::count_report(shm::CounterRecord& record, const shm::InstanceRecord& instance,
+                                 std::span<shm::RowServiceRecord> services,
+                                 ballast_outcome_t outcome, std::uint64_t latency_us) noexcept {
   BALLAST_POINT("report.begin");
   // How long it took until somebody said no tells nothing about how long work takes: a host that
   // refuses at once would look quick. A timeout's does, and so does that of one who is overloaded.
@@ -222,8 +225,19 @@ inline void Handle::count_report(shm::CounterRecord& record, ballast_outcome_t o
     constexpr auto relaxed = std::memory_order_relaxed;  // one writer; sums for people and metrics
     auto& sum = record.values[shm::kLatencySumUs];
     auto& count = record.values[shm::kLatencyCount];
-    sum.store(sum.load(relaxed) + std::min<std::uint64_t>(latency_us, UINT32_MAX), relaxed);
+    const auto us = static_cast<std::uint32_t>(std::min<std::uint64_t>(latency_us, UINT32_MAX));
+    sum.store(sum.load(relaxed) + us, relaxed);
     count.store(count.load(relaxed) + 1, relaxed);
+    // Good as long as the pick is in flight: its slot gets no new tenant before. The word lies on
+    // the line that the pick has read the address from.
+    const std::uint64_t service = instance.service.load(relaxed);
+    if (service < services.size()) [[likely]] {
+      shm::RowServiceRecord& counted = services[service];
+      auto& bucket = counted.latency_buckets[latency_bucket(us)];
+      bucket.store(bucket.load(relaxed) + 1, relaxed);
+      auto& service_sum = counted.latency_sum_us;
+      service_sum.store(service_sum.load(relaxed) + us, relaxed);
+    }
   }
   shm::count_outcome(record.values[outcome]);
   BALLAST_POINT("report.counted");
@@ -242,7 +256,9 @@ inline ballast_status_t Handle::report(ballast_pick_t& pick, ballast_outcome_t o
       pick.row == attachment_.row_index() && pick.row_incarnation == attachment_.row_incarnation())
       [[likely]] {
     pick.reported = 1;
-    count_report(attachment_.counters()[pick.slot], outcome, latency_us);
+    const OwnRow& row = attachment_.picker().row;
+    count_report(row.counters[pick.slot], attachment_.instances()[pick.slot],
+                 {row.services, static_cast<std::size_t>(row.service_count)}, outcome, latency_us);
     if (pick.flags == pick_flags::kFeedsBreaker && outcome == BALLAST_SUCCESS) [[likely]] {
       feed_breaker_success(pick);
     } else if (pick.flags != 0 || outcome != BALLAST_SUCCESS) {

@@ -36,6 +36,8 @@ struct OwnRow {
   shm::JournalRecord* journal = nullptr;
   std::uint32_t* in_flight = nullptr;  // by slot, of picks that keep a journal; private memory
   std::uint64_t slots = 0;             // how many of each; 0 while there is no row
+  shm::RowServiceRecord* services = nullptr;  // by service record
+  std::uint64_t service_count = 0;
   std::uint32_t index = UINT32_MAX;
   std::uint32_t incarnation = 0;
 };

@@ -20,4 +20,19 @@ void store_record(CounterRecord& record, const Totals& totals) noexcept {
   }
 }
 
+// Relaxed: sums for people and metrics, on which nothing hangs.
+Latencies read_latencies(const RowServiceRecord& record) noexcept {
+  Latencies latencies;
+  for (std::size_t i = 0; i < kLatencyBuckets; ++i)
+    latencies.buckets[i] = record.latency_buckets[i].load(std::memory_order_relaxed);
+  latencies.sum_us = record.latency_sum_us.load(std::memory_order_relaxed);
+  return latencies;
+}
+
+void store_latencies(RowServiceRecord& record, const Latencies& latencies) noexcept {
+  for (std::size_t i = 0; i < kLatencyBuckets; ++i)
+    record.latency_buckets[i].store(latencies.buckets[i], std::memory_order_relaxed);
+  record.latency_sum_us.store(latencies.sum_us, std::memory_order_relaxed);
+}
+
 }  // namespace ballast::shm

@@ -53,4 +53,38 @@ template <bool Writable>
 // For the one writer of a carried record.
 void store_record(CounterRecord& record, const Totals& totals) noexcept;
 
+// How long a service's requests took, as rows and the carried record of the service count it.
+struct Latencies {
+  std::array<std::uint64_t, kLatencyBuckets> buckets{};  // modulo 2^64
+  std::uint64_t sum_us = 0;
+
+  Latencies& operator+=(const Latencies& other) noexcept {
+    for (std::size_t i = 0; i < buckets.size(); ++i)
+      buckets[i] += other.buckets[i];
+    sum_us += other.sum_us;
+    return *this;
+  }
+  Latencies& operator-=(const Latencies& other) noexcept {
+    for (std::size_t i = 0; i < buckets.size(); ++i)
+      buckets[i] -= other.buckets[i];
+    sum_us -= other.sum_us;
+    return *this;
+  }
+};
+
+[[nodiscard]] Latencies read_latencies(const RowServiceRecord& record) noexcept;
+void store_latencies(RowServiceRecord& record, const Latencies& latencies) noexcept;
+
+// All rows of a workers file for one service's record; rows never claimed are not touched.
+template <bool Writable>
+[[nodiscard]] Latencies sum_latencies(const BasicWorkers<Writable>& workers,
+                                      std::uint64_t service) noexcept {
+  Latencies latencies;
+  if (service >= workers.services.size()) return latencies;
+  for (std::uint64_t i = 0; i < workers.directory.size(); ++i) {
+    if (workers.ever_claimed(i)) latencies += read_latencies(workers.row_services(i)[service]);
+  }
+  return latencies;
+}
+
 }  // namespace ballast::shm

@@ -1,5 +1,5 @@
-// A survey as a page of metrics, a piece at a time, so that no page is ever in memory as a whole. What
-// is on it stands in families.hpp. Pure: the same survey gives the same bytes.
+// A survey as a page of metrics, a piece at a time, so that no page is ever in memory as a whole.
+// What is on it stands in families.hpp. Pure: the same survey gives the same bytes.
 #pragma once
 
 #include <cstddef>

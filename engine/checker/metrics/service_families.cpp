@@ -42,11 +42,11 @@ std::string bound_text(std::size_t bucket) {
 
 void write_durations(Samples& to, const ServiceSurvey& s) {
   std::uint64_t below = 0;
-  for (std::size_t i = 0; i < s.latency.size(); ++i) {
-    below += s.latency[i];
+  for (std::size_t i = 0; i < s.latency.buckets.size(); ++i) {
+    below += s.latency.buckets[i];
     to.put_part("_bucket", with(s.labels, "le", bound_text(i)), below);
   }
-  to.put_part("_sum", s.labels, seconds_of_us(s.latency_sum_us));
+  to.put_part("_sum", s.labels, seconds_of_us(s.latency.sum_us));
   to.put_part("_count", s.labels, below);
 }
 

@@ -162,15 +162,11 @@ class Surveyor::Reading {
   }
 
   void add_latency(ServiceSurvey& service, std::size_t record) const {
-    const auto add = [&](const shm::RowServiceRecord& counted) {
-      for (std::size_t i = 0; i < service.latency.size(); ++i)
-        service.latency[i] += relaxed(counted.latency_buckets[i]);
-      service.latency_sum_us += relaxed(counted.latency_sum_us);
-    };
-    if (record < table_.carried_services.size()) add(table_.carried_services[record]);
+    if (record < table_.carried_services.size())
+      service.latency = shm::read_latencies(table_.carried_services[record]);
     for (const std::uint64_t row : rows_) {
       const auto counted = workers_->row_services(row);
-      if (record < counted.size()) add(counted[record]);
+      if (record < counted.size()) service.latency += shm::read_latencies(counted[record]);
     }
   }
 

@@ -17,6 +17,7 @@
 #include "engine/inspect/snapshot.hpp"
 #include "shm/layout.hpp"
 #include "shm/state_word.hpp"
+#include "shm/totals.hpp"
 
 namespace ballast::checker {
 
@@ -49,8 +50,7 @@ struct ServiceSurvey {
   std::uint64_t check_failures = 0;
   std::uint64_t flips = 0;
   // How long requests took, since the service exists: by engine/latency_buckets.hpp.
-  std::array<std::uint64_t, shm::kLatencyBuckets> latency{};
-  std::uint64_t latency_sum_us = 0;
+  shm::Latencies latency;
 };
 
 struct InstanceSurvey {

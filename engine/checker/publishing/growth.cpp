@@ -144,7 +144,25 @@ void supersede_segment(const shm::CheckerSegment& old, std::uint64_t by) {
   }
 }
 
+namespace {
+
+// As for_each_carried(), of services.
+void recompute_latencies(const shm::CheckerSegment& old, const shm::CheckerSegment& active) {
+  const auto services = std::min(old.table.services.size(), active.table.services.size());
+  for (std::size_t i = 0; i < services; ++i) {
+    const auto was = shm::unpack_identity(old.table.services[i].identity.load(kRelaxed));
+    const auto now = shm::unpack_identity(active.table.services[i].identity.load(kRelaxed));
+    if (was.phase == shm::Phase::free || was.incarnation != now.incarnation) continue;
+    shm::Latencies latencies = shm::read_latencies(old.table.carried_services[i]);
+    latencies += shm::sum_latencies(old.workers, i);
+    shm::store_latencies(active.table.carried_services[i], latencies);
+  }
+}
+
+}  // namespace
+
 void recompute_carried(const shm::CheckerSegment& old, const shm::CheckerSegment& active) {
+  recompute_latencies(old, active);
   for_each_carried(old, active, [&](std::size_t slot) {
     shm::Totals totals = shm::read_record(old.table.carried[slot]);
     totals += shm::sum_rows(old.workers, slot);

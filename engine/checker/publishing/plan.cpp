@@ -338,6 +338,10 @@ void carry_out(const Plan& plan, const Settings& settings, const StickySecrets& 
       engine::store_service_name(record, service.name);
       if (p.record < workers.services.size())
         engine::reset_budget(workers.services[p.record].open_breakers);
+      // The rows' counts belong to the record and go on; this tenant's begin with nothing.
+      shm::Latencies baseline;
+      baseline -= shm::sum_latencies(workers, p.record);
+      shm::store_latencies(table.carried_services[p.record], baseline);
       // How another service's traffic was divided, and that it was in panic, holds until the new
       // one's members are known, or for long if the checker dies here.
       for (shm::Word64& shares : record.shares)
