@@ -139,6 +139,7 @@ InstanceView read_instance(const shm::Table& table, std::uint64_t slot, shm::Pha
   view.weight_reason = engine::weight_reason_of(relaxed(load.weight_reason));
   const std::uint64_t ppm = relaxed(load.multiplier_ppm);
   view.multiplier = ppm == 0 ? 1 : static_cast<double>(ppm) / 1e6;
+  view.agent = engine::unpack_agent(relaxed(load.agent));
   view.latency_us = relaxed(load.latency_us);
   view.qps = static_cast<double>(relaxed(load.qps_milli)) / 1e3;
   view.utilisation = static_cast<double>(relaxed(load.utilisation_ppm)) / 1e6;

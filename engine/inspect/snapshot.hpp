@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/agent_word.hpp"
 #include "engine/breaker_word.hpp"
 #include "engine/policy.hpp"
 #include "engine/weight_reason.hpp"
@@ -52,6 +53,7 @@ struct InstanceView {
   // What the effective weight comes from; see engine/weight_reason.hpp.
   engine::WeightReason weight_reason = engine::WeightReason::configured;
   double multiplier = 1;
+  engine::AgentReport agent;  // what its agent asked for
   std::uint64_t latency_us = 0;
   double qps = 0;
   double utilisation = 0;

@@ -66,6 +66,19 @@ Json breaker_json(const BreakerView& b) {
           {"window_requests", b.window_requests}};
 }
 
+template <class T>
+Json said(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+Json agent_json(const engine::AgentReport& agent) {
+  if (agent == engine::AgentReport{}) return nullptr;
+  return {{"up", said(agent.up)},
+          {"admin", agent.admin ? Json(shm::to_text(*agent.admin)) : Json(nullptr)},
+          {"weight_percent", said(agent.weight_percent)},
+          {"max_in_flight", said(agent.max_in_flight)}};
+}
+
 Json instance_json(const InstanceView& i) {
   return {{"address", i.address},
           {"slot", i.slot},
@@ -81,6 +94,7 @@ Json instance_json(const InstanceView& i) {
           {"tier", i.tier},
           {"multiplier", i.multiplier},
           {"weight_reason", engine::to_text(i.weight_reason)},
+          {"agent", agent_json(i.agent)},
           {"ramp_since_ns", i.ramp_since_ns},
           {"ejected", i.state.ejected},
           {"ejections", i.ejections},

@@ -166,6 +166,22 @@ std::string breaker_text(const BreakerView& breaker) {
   return breaker.failures == 0 ? "" : plural(breaker.failures, "failure") + " in a row";
 }
 
+// What its agent asked for, but for what changes nothing; empty if that is all.
+std::string agent_text(const engine::AgentReport& agent) {
+  std::vector<std::string> words;
+  if (agent.up == false) words.emplace_back("down");
+  if (agent.admin.value_or(shm::Admin::ready) != shm::Admin::ready)
+    words.emplace_back(shm::to_text(*agent.admin));
+  if (agent.weight_percent.value_or(100) < 100)
+    words.push_back(fmt::format("{} %", *agent.weight_percent));
+  if (agent.max_in_flight.value_or(0) != 0)
+    words.push_back(fmt::format("maxconn {}", *agent.max_in_flight));
+  std::string text;
+  for (const std::string& word : words)
+    text += (text.empty() ? "agent: " : " ") + word;
+  return text;
+}
+
 // Why an instance gets less than its weight, most telling first; "-" if it does not.
 std::string why_text(const InstanceView& instance, std::uint64_t now) {
   if (instance.phase == shm::Phase::cooling) return "-";
@@ -190,6 +206,10 @@ std::string why_text(const InstanceView& instance, std::uint64_t now) {
     } else if (instance.weight_reason == engine::WeightReason::reported) {
       out += fmt::format(" {:.0f} % busy", 100 * instance.utilisation);
     }
+  }
+  if (const std::string agent = agent_text(instance.agent); !agent.empty()) {
+    if (!out.empty()) out += ", ";
+    out += agent;
   }
   return out.empty() ? "-" : out;
 }

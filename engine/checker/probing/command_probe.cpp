@@ -131,8 +131,8 @@ class Spawn {
 };
 
 // The kernel sends readers that asked for it a signal, of their choice, when a pipe's last writer
-// is gone. Whom it is for can be said only once it is there: a checker that is killed within the
-// microsecond between its start and `tie` leaves it to itself.
+// is gone. Whom it is for can be said only once it is there: a checker that is killed in the
+// instant between its start and `tie` leaves it to itself.
 bool load(const Fd& lifeline) {
   return ::fcntl(lifeline.get(), F_SETSIG, SIGKILL) == 0 &&
          ::fcntl(lifeline.get(), F_SETFL, O_ASYNC) == 0;

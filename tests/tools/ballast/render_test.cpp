@@ -155,6 +155,34 @@ TEST_CASE("what an instance gets less for") {
   CHECK(dump["services"][0]["instances"][2]["weight_reason"] == "observed");
 }
 
+TEST_CASE("what an agent asked for") {
+  using ballast::engine::AgentReport;
+  auto s = sample();
+  tools::InstanceView& instance = s.services[0].instances[0];
+  const auto why = [&](const AgentReport& agent) {
+    instance.agent = agent;
+    const std::string text = tools::dump_text(s, tools::Colours::no);
+    const std::size_t at = text.find("agent: ");
+    return at == std::string::npos ? "" : text.substr(at, text.find('\n', at) - at);
+  };
+  CHECK(why({}).empty());
+  CHECK(why({true, ballast::shm::Admin::ready, 100, 0}).empty());
+  CHECK(why({.up = false}) == "agent: down");
+  CHECK(why({false, ballast::shm::Admin::drain, 75, 30}) == "agent: down drain 75 % maxconn 30");
+  const auto json = [&] {
+    return nlohmann::json::parse(tools::dump_json(s))["services"][0]["instances"][0]["agent"];
+  };
+  CHECK(json() ==
+        nlohmann::json::parse(
+            R"({"up": false, "admin": "drain", "weight_percent": 75, "max_in_flight": 30})"));
+  instance.agent = {.weight_percent = 10};
+  CHECK(json() ==
+        nlohmann::json::parse(
+            R"({"up": null, "admin": null, "weight_percent": 10, "max_in_flight": null})"));
+  instance.agent = {};
+  CHECK(json().is_null());
+}
+
 TEST_CASE("what a breaker keeps away") {
   using ballast::engine::BreakerState;
   auto s = sample();
@@ -352,35 +380,21 @@ TEST_CASE("the JSON is an interface") {
   CHECK(service["strategy"] == "maglev");
   CHECK(service["lookup"] == "table");
   const auto& instance = service["instances"][0];
-  for (const char* key : {"address",
-                          "slot",
-                          "incarnation",
-                          "phase",
-                          "usable",
-                          "health",
-                          "admin",
-                          "reason",
-                          "weight",
-                          "configured_weight",
-                          "tier",
-                          "multiplier",
-                          "weight_reason",
-                          "ramp_since_ns",
-                          "ejected",
-                          "ejections",
-                          "ejected_until_ns",
-                          "breaker",
-                          "latency_us",
-                          "qps",
-                          "utilisation",
-                          "in_flight",
-                          "counters",
-                          "checks",
-                          "check_failures",
-                          "check_us",
-                          "flips",
-                          "admitted_ns",
-                          "changed_ns",
+  for (const char* key : {"address",       "slot",
+                          "incarnation",   "phase",
+                          "usable",        "health",
+                          "admin",         "reason",
+                          "weight",        "configured_weight",
+                          "tier",          "multiplier",
+                          "weight_reason", "agent",
+                          "ramp_since_ns", "ejected",
+                          "ejections",     "ejected_until_ns",
+                          "breaker",       "latency_us",
+                          "qps",           "utilisation",
+                          "in_flight",     "counters",
+                          "checks",        "check_failures",
+                          "check_us",      "flips",
+                          "admitted_ns",   "changed_ns",
                           "checked_ns"}) {
     CAPTURE(key);
     CHECK(instance.contains(key));

@@ -353,18 +353,23 @@ TEST_CASE("a checker that is killed takes its commands with it") {
       if (!loop) ::_exit(1);
       CommandProbe probe(**loop, ignored);
       CommandRequest request;
-      // Each holds, for a moment, what the others' lives hang on. The last one tells us.
+      // Each holds, for a moment, what the others' lives hang on.
       request.command = {"/bin/sleep", "1000"};
       if (probe.start(request).error != 0 || probe.start(request).error != 0) ::_exit(1);
       request.command = {"/bin/sh", "-c", "sleep 1000 & echo $$ $! > " + file + "; wait"};
       if (probe.start(request).error != 0) ::_exit(1);
+      std::ofstream(dir.path() + "/started").close();
       ::alarm(60);
       for (;;)
         (*loop)->run_once(std::chrono::seconds(1));
     }
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     std::vector<int> pids;
-    while ((pids = pids_in(file, 2)).empty()) {
+    const auto all_started = [&] {
+      pids = pids_in(file, 2);
+      return !pids.empty() && std::filesystem::exists(dir.path() + "/started");
+    };
+    while (!all_started()) {
       REQUIRE(std::chrono::steady_clock::now() < limit);
       ::usleep(1000);
     }
