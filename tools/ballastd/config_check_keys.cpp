@@ -23,6 +23,8 @@ constexpr auto kCheckKinds = std::to_array<Choice>({{"http", number_of(CheckKind
                                                     {"exec", number_of(CheckKind::exec)},
                                                     {"agent", number_of(CheckKind::agent)},
                                                     {"none", number_of(CheckKind::none)}});
+constexpr std::array<Choice, 5> kPresets{
+    {{"none", 0}, {"redis", 1}, {"postgres", 2}, {"mysql", 3}, {"smtp", 4}}};
 constexpr std::array<Choice, 2> kFirstChecks{{{"decides", 0}, {"up", 1}}};
 
 constexpr Limits kIntervalLimits{ms(checker::kMinInterval), ms(checker::kMaxInterval)};
@@ -33,6 +35,7 @@ constexpr std::array kCheckFields{
     BALLAST_FIELD(CheckSettings, "max_body_bytes", max_body_bytes, Form::number,
                   checker::kMaxBodyBytesLimits),
     BALLAST_FIELD(CheckSettings, "tcp_sentinel", tcp_sentinel, Form::flag),
+    BALLAST_FIELD(CheckSettings, "preset", preset, Form::choice, {0, 4}, {}, kPresets),
     BALLAST_FIELD(CheckSettings, "max_output_bytes", max_output_bytes, Form::number,
                   checker::kMaxOutputBytesLimits),
     BALLAST_FIELD(CheckSettings, "interval", interval, Form::duration, kIntervalLimits),
@@ -77,6 +80,7 @@ constexpr auto kCheckKeys = std::to_array<CheckKey>({
     {"keep_alive", kHttp},
     {"tcp_sentinel", kTcp},
     {"tls", kStreams},
+    {"preset", kTcp},
     {"steps", kTcp | kUdp, "what to send and to expect; connecting is enough"},
     {"command", kExec, "a program by its absolute path, and its arguments; required"},
     {"max_output_bytes", kExec},

@@ -1,5 +1,6 @@
 // What is said and what must come, step by step, in the checks that go by that: of kind "tcp",
 // where it may be left out, and of kind "udp", where each step is a datagram.
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <string>
@@ -112,8 +113,18 @@ void read_steps(ConfigWalk& walk, const ConfigValue& table, checker::CheckSettin
     const auto step = read_step(walk, item);
     if (step) check.steps.push_back(*step);
   }
-  if (datagrams && check.steps.size() == list->items.size())
-    judge_datagrams(walk, *list, check.steps);
+  if (check.preset != checker::Preset::none) {
+    walk.complain(*list, {"steps and preset are two ways to say the same", "remove one of them"});
+  }
+  if (check.steps.size() != list->items.size()) return;
+  if (datagrams) return judge_datagrams(walk, *list, check.steps);
+  const bool expects =
+      std::any_of(check.steps.begin(), check.steps.end(),
+                  [](const ExchangeStep& step) { return step.kind == ExchangeStep::Kind::expect; });
+  if (!expects) {
+    walk.complain(*list, {"steps expect nothing, so that no answer would end the check",
+                          "add { expect = ... }"});
+  }
 }
 
 }  // namespace ballast::tools

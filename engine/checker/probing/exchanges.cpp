@@ -4,6 +4,7 @@
 #include "engine/checker/probing/agent_exchange.hpp"
 #include "engine/checker/probing/connect_exchange.hpp"
 #include "engine/checker/probing/http_exchange.hpp"
+#include "engine/checker/probing/preset_exchange.hpp"
 #include "engine/checker/probing/steps_exchange.hpp"
 
 namespace ballast::checker {
@@ -14,6 +15,7 @@ std::unique_ptr<Exchange> make_exchange(const Recipe& recipe, const InstanceSett
     case CheckKind::http:
       return std::make_unique<HttpExchange>(check, recipe.body.get(), instance);
     case CheckKind::tcp:
+      if (check.preset != Preset::none) return std::make_unique<PresetExchange>(check.preset);
       if (check.steps.empty()) return std::make_unique<ConnectExchange>();
       return std::make_unique<StepsExchange>(check.steps);
     case CheckKind::udp:

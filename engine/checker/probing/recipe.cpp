@@ -26,9 +26,10 @@ std::shared_ptr<const Recipe> make_recipe(Streams& plain, Streams& encrypted,
   if (!settings.body_contains.empty() || !settings.body_regex.empty()) {
     recipe->body = std::make_unique<const BodyRule>(settings);
   }
-  recipe->reuses =
-      settings.kind == CheckKind::grpc || (settings.kind == CheckKind::http && settings.keep_alive);
-  recipe->watches = settings.kind == CheckKind::tcp && settings.tcp_sentinel;
+  const bool is_redis = settings.kind == CheckKind::tcp && settings.preset == Preset::redis;
+  recipe->reuses = settings.kind == CheckKind::grpc || is_redis ||
+                   (settings.kind == CheckKind::http && settings.keep_alive);
+  recipe->watches = settings.kind == CheckKind::tcp && settings.tcp_sentinel && !is_redis;
   return recipe;
 }
 
