@@ -45,6 +45,15 @@ void judge_against_interval(ConfigWalk& walk, const ConfigValue& table, const ch
                 notes);
 }
 
+static void judge_preset(ConfigWalk& walk, const ConfigValue& table, const CheckSettings& check) {
+  const bool negotiates =
+      check.preset == checker::Preset::postgres || check.preset == checker::Preset::mysql;
+  if (!negotiates || !check.tls.enabled) return;
+  walk.complain(*table.find("preset"),
+                {"this preset cannot be spoken inside TLS: such servers negotiate it later",
+                 "remove tls, or check with kind = \"exec\""});
+}
+
 void read_check(ConfigWalk& walk, const ConfigValue& service, const std::string& where,
                 CheckSettings& check) {
   const ConfigValue* table = service.find("check");
@@ -71,6 +80,7 @@ void read_check(ConfigWalk& walk, const ConfigValue& service, const std::string&
       break;
   }
   read_tls(walk, *table, where, check);
+  judge_preset(walk, *table, check);
   judge_against_interval(walk, *table, "fast_interval", check.interval, check.fast_interval);
   judge_against_interval(walk, *table, "timeout", check.interval, check.timeout);
 }

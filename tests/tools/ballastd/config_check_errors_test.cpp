@@ -150,6 +150,37 @@ f.toml:16:59: status has 0 ranges: use 1 to 32
     |                                                           ^~ here)~");
 }
 
+TEST_CASE("presets and steps") {
+  CHECK(errors_of(R"~([service.a]
+instances = ["1.1.1.1:1"]
+check = { kind = "tcp", preset = "reddis" }
+[service.b]
+instances = ["1.1.1.1:1"]
+check = { kind = "tcp", preset = "redis", steps = [{ expect = "x" }] }
+[service.c]
+instances = ["1.1.1.1:1"]
+check = { kind = "tcp", steps = [{ send = "x" }] }
+[service.d]
+instances = ["1.1.1.1:1"]
+check = { preset = "smtp" }
+)~") == R"~(f.toml:3:34: unknown preset "reddis": did you mean "redis"?
+   |
+ 3 | check = { kind = "tcp", preset = "reddis" }
+   |                                  ^~~~~~~~ here
+f.toml:6:51: steps and preset are two ways to say the same: remove one of them
+   |
+ 6 | check = { kind = "tcp", preset = "redis", steps = [{ expect = "x" }] }
+   |                                                   ^~~~~~~~~~~~~~~~~~ here
+f.toml:9:33: steps expect nothing, so that no answer would end the check: add { expect = ... }
+   |
+ 9 | check = { kind = "tcp", steps = [{ send = "x" }] }
+   |                                 ^~~~~~~~~~~~~~~~ here
+f.toml:12:11: preset has no meaning unless kind is "tcp": remove it, or set kind = "tcp"
+    |
+ 12 | check = { preset = "smtp" }
+    |           ^~~~~~ here)~");
+}
+
 TEST_CASE("kinds and strategies") {
   CHECK(errors_of(R"~([service.a]
 instances = ["1.1.1.1:1"]
