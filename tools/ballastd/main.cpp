@@ -8,6 +8,13 @@
 #include "tools/ballastd/daemon.hpp"
 #include "tools/ballastd/options.hpp"
 
+// For jemalloc, where it is linked: what reading the configuration took is given back at once, not
+// after ten seconds; and one thread does nearly all the work.
+extern "C" {
+extern const char* malloc_conf;
+const char* malloc_conf = "narenas:2,dirty_decay_ms:0,muzzy_decay_ms:0";
+}
+
 namespace {
 
 using namespace ballast;
