@@ -40,7 +40,8 @@ def scrape():
         config = os.path.join(folder, "ballast.toml")
         with open(config, "w", encoding="utf-8") as file:
             file.write(f'[metrics]\nlisten = "127.0.0.1:{port}"\n[service.a]\n'
-                       f'instances = ["127.0.0.1:{upstream}"]\n')
+                       f'instances = ["127.0.0.1:{upstream}"]\n'
+                       f'[[service.a.sources]]\nfile = "{folder}/targets.json"\n')
         with subprocess.Popen([program, "--config", config, "--directory", folder + "/files"],
                               stderr=subprocess.DEVNULL) as ballastd:
             try:

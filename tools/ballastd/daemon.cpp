@@ -364,8 +364,10 @@ class Daemon {
   ConfigReader reader_;
   DaemonControl::End end_ = DaemonControl::End::stopped;
   DaemonControl control_;
-  Metrics metrics_{loop_, directory_,
-                   [this](checker::LoopReport& report) { report.prober = checker_.stats(); }};
+  Metrics metrics_{loop_, directory_, [this](checker::LoopReport& report) {
+                     report.prober = checker_.stats();
+                     report.sources = sources_.set().statuses();
+                   }};
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// See metrics.hpp.
+// Starting the server, posting to it, and trying again where it could not listen; see metrics.hpp.
 #include "tools/ballastd/metrics.hpp"
 
 #include <chrono>

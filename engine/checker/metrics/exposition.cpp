@@ -65,6 +65,13 @@ void append_label(std::string& labels, std::string_view name, std::string_view v
   labels += '"';
 }
 
+std::string bound_text(std::uint64_t us) {
+  std::string text = std::to_string(static_cast<double>(us) / 1e6);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.ends_with('.')) text += '0';
+  return text;
+}
+
 void Exposition::family(std::string_view name, MetricType type, std::string_view help) {
   constexpr std::array<std::string_view, 3> kTypes{"counter", "gauge", "histogram"};
   out_.append("# HELP ").append(name).append(" ").append(help).append("\n# TYPE ").append(name);

@@ -15,6 +15,9 @@ enum class MetricType : std::uint8_t { counter, gauge, histogram };
 // Appends `name="value"`, after a comma if there is something already.
 void append_label(std::string& labels, std::string_view name, std::string_view value);
 
+// "0.0015", "1.0": what a histogram's label `le` says of a bucket's upper end in microseconds.
+[[nodiscard]] std::string bound_text(std::uint64_t us);
+
 class Exposition {
  public:
   explicit Exposition(std::string& out) noexcept : out_(out) {}

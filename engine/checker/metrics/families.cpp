@@ -35,56 +35,123 @@ void write_repeats(Samples& to, const Survey& s) {
   to.put(label("reason", "lost_connection"), s.loop.prober.second_attempts);
 }
 
-constexpr std::array kOwn = std::to_array<Family<Survey>>({
-    {"ballast_build_info", kGauge, "Which Ballast this is; always 1.", write_build},
-    {"ballast_table_readable", kGauge,
-     "Whether the table could be read for this scrape; if not, what is in it is left out.",
-     [](Samples& to, const Survey& s) { to.put({}, s.error.empty() ? 1 : 0); }},
-    {"ballast_checker_in_charge", kGauge,
-     "Whether this process holds the lease, so that what is in the table is its own.",
-     [](Samples& to, const Survey& s) { to.put({}, s.loop.in_charge ? 1 : 0); }},
-    {"ballast_loop_info", kGauge, "How the checker does its I/O; always 1.", write_backend},
-    {"ballast_loop_streams_open", kGauge, "Connections of checks that are open.",
-     [](Samples& to, const Survey& s) { to.put({}, s.loop.streams_open); }},
-    {"ballast_loop_streams_limit", kGauge, "Connections of checks that may be open at once.",
-     [](Samples& to, const Survey& s) { to.put({}, s.loop.streams_limit); }},
-    {"ballast_prober_targets", kGauge, "Instances that are checked.",
-     [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.targets); }},
-    {"ballast_prober_checks_total", kCounter, "Checks that came to a result.",
-     [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.checks); }},
-    {"ballast_prober_connects_total", kCounter, "Connections opened for checks.",
-     [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.connects); }},
-    {"ballast_prober_connections_kept", kGauge, "Idle connections that are watched.",
-     [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.kept); }},
-    {"ballast_prober_connections_lost_total", kCounter,
-     "Kept connections that the other side ended.",
-     [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.connections_lost); }},
-    {"ballast_prober_repeats_total", kCounter,
-     "Checks made again at once, by why: a kept connection was gone already, or the first try "
-     "after a lost one failed.",
-     write_repeats},
-    {"ballast_prober_no_result_total", kCounter,
-     "Checks that could not be made for lack of something here: descriptors, ports.",
-     [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.no_result); }},
-    {"ballast_prober_postponed_total", kCounter,
-     "Checks put off because all connections were in use.",
-     [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.postponed); }},
-    {"ballast_metrics_readings_total", kCounter, "Readings of the table for scrapes.",
-     [](Samples& to, const Survey& s) { to.put({}, s.number); }},
-    {"ballast_metrics_reading_cpu_seconds", kGauge,
-     "Processor time that this reading of the table took.",
-     [](Samples& to, const Survey& s) { to.put({}, s.cost_seconds); }},
-    {"process_cpu_seconds_total", kCounter, "Processor time of this process, all threads.",
-     [](Samples& to, const Survey& s) { to.put({}, s.process.cpu_seconds); }},
-    {"process_resident_memory_bytes", kGauge, "Resident memory of this process.",
-     [](Samples& to, const Survey& s) { to.put({}, s.process.resident_bytes); }},
-    {"process_open_fds", kGauge, "Open file descriptors; 0 where the kernel does not say.",
-     [](Samples& to, const Survey& s) { to.put({}, s.process.open_descriptors); }},
-    {"process_max_fds", kGauge, "File descriptors that may be open at once.",
-     [](Samples& to, const Survey& s) { to.put({}, s.process.descriptor_limit); }},
-    {"process_start_time_seconds", kGauge, "When this process started.",
-     [](Samples& to, const Survey& s) { to.put({}, s.process.started); }},
-});
+void write_times(Samples& to, const TimeHistogram& times) {
+  std::uint64_t below = 0;
+  for (std::size_t i = 0; i < times.counts.size(); ++i) {
+    below += times.counts[i];
+    const bool is_last = i == TimeHistogram::kBounds.size();
+    to.put_part(
+        "_bucket",
+        label("le",
+              is_last ? "+Inf" : bound_text(static_cast<std::uint64_t>(TimeHistogram::kBounds[i]))),
+        below);
+  }
+  to.put_part("_sum", {}, static_cast<double>(times.sum_us) / 1e6);
+  to.put_part("_count", {}, below);
+}
+
+template <class Value>
+void write_sources(Samples& to, const Survey& s, Value&& value) {
+  for (const SourceStatus& source : s.loop.sources) {
+    std::string labels = label("service", source.service);
+    append_label(labels, "source", std::to_string(source.source));
+    append_label(labels, "name", source.name);
+    to.put(labels, value(source));
+  }
+}
+
+constexpr std::array kOwn =
+    std::to_array<Family<Survey>>(
+        {
+            {"ballast_build_info", kGauge, "Which Ballast this is; always 1.", write_build},
+            {"ballast_table_readable", kGauge,
+             "Whether the table could be read for this scrape; if not, what is in it is left out.",
+             [](Samples& to, const Survey& s) { to.put({}, s.error.empty() ? 1 : 0); }},
+            {"ballast_checker_in_charge", kGauge,
+             "Whether this process holds the lease, so that what is in the table is its own.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.in_charge ? 1 : 0); }},
+            {"ballast_loop_info", kGauge, "How the checker does its I/O; always 1.", write_backend},
+            {"ballast_loop_streams_open", kGauge, "Connections of checks that are open.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.streams_open); }},
+            {"ballast_loop_streams_limit", kGauge,
+             "Connections of checks that may be open at once.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.streams_limit); }},
+            {"ballast_prober_targets", kGauge, "Instances that are checked.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.targets); }},
+            {"ballast_prober_checks_total", kCounter, "Checks that came to a result.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.checks); }},
+            {"ballast_prober_connects_total", kCounter, "Connections opened for checks.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.connects); }},
+            {"ballast_prober_connections_kept", kGauge, "Idle connections that are watched.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.kept); }},
+            {"ballast_prober_connections_lost_total", kCounter,
+             "Kept connections that the other side ended.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.connections_lost); }},
+            {"ballast_prober_repeats_total", kCounter,
+             "Checks made again at once, by why: a kept connection was gone already, or the first "
+             "try "
+             "after a lost one failed.",
+             write_repeats},
+            {"ballast_prober_no_result_total", kCounter,
+             "Checks that could not be made for lack of something here: descriptors, ports.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.no_result); }},
+            {"ballast_prober_postponed_total", kCounter,
+             "Checks put off because all connections were in use.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.postponed); }},
+            {"ballast_prober_held_back_total", kCounter,
+             "Checks put off because too many would have started at once.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.held_back); }},
+            {"ballast_prober_brought_forward_total", kCounter,
+             "Checks made at once, for a lost connection or failures that workers reported.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.brought_forward); }},
+            {"ballast_prober_check_duration_seconds", MetricType::histogram,
+             "How long checks took that came to a result.",
+             [](Samples& to, const Survey& s) { write_times(to, s.loop.prober.durations); }},
+            {"ballast_prober_check_lag_seconds", MetricType::histogram,
+             "From when a check was due to when it started.",
+             [](Samples& to, const Survey& s) { write_times(to, s.loop.prober.lags); }},
+            {"ballast_source_ok", kGauge, "Whether the set of a source that counts is its newest.",
+             [](Samples& to, const Survey& s) {
+               write_sources(to, s, [](const SourceStatus& source) {
+                 return source.answered && source.error.empty() ? 1 : 0;
+               });
+             }},
+            {"ballast_source_failing_seconds", kGauge, "For how long the set has been out of date.",
+             [](Samples& to, const Survey& s) {
+               write_sources(to, s, [](const SourceStatus& source) {
+                 const auto failing = source.failing_for.value_or(std::chrono::milliseconds(0));
+                 return static_cast<double>(failing.count()) / 1e3;
+               });
+             }},
+            {"ballast_source_instances", kGauge, "Instances in the set that counts.",
+             [](Samples& to, const Survey& s) {
+               write_sources(to, s, [](const SourceStatus& source) { return source.instances; });
+             }},
+            {"ballast_source_failures_total", kCounter, "Looks of a source that failed.",
+             [](Samples& to, const Survey& s) {
+               write_sources(to, s, [](const SourceStatus& source) { return source.failures; });
+             }},
+            {"ballast_source_changes_total", kCounter,
+             "Sets of a source that differed from the one before.",
+             [](Samples& to, const Survey& s) {
+               write_sources(to, s, [](const SourceStatus& source) { return source.changes; });
+             }},
+            {"ballast_metrics_readings_total", kCounter, "Readings of the table for scrapes.",
+             [](Samples& to, const Survey& s) { to.put({}, s.number); }},
+            {"ballast_metrics_reading_cpu_seconds", kGauge,
+             "Processor time that this reading of the table took.",
+             [](Samples& to, const Survey& s) { to.put({}, s.cost_seconds); }},
+            {"process_cpu_seconds_total", kCounter, "Processor time of this process, all threads.",
+             [](Samples& to, const Survey& s) { to.put({}, s.process.cpu_seconds); }},
+            {"process_resident_memory_bytes", kGauge, "Resident memory of this process.",
+             [](Samples& to, const Survey& s) { to.put({}, s.process.resident_bytes); }},
+            {"process_open_fds", kGauge, "Open file descriptors; 0 where the kernel does not say.",
+             [](Samples& to, const Survey& s) { to.put({}, s.process.open_descriptors); }},
+            {"process_max_fds", kGauge, "File descriptors that may be open at once.",
+             [](Samples& to, const Survey& s) { to.put({}, s.process.descriptor_limit); }},
+            {"process_start_time_seconds", kGauge, "When this process started.",
+             [](Samples& to, const Survey& s) { to.put({}, s.process.started); }},
+        });
 
 void write_sizes(Samples& to, const Survey& s) {
   to.put(label("file", "table"), s.head.table_bytes);

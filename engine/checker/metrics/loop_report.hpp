@@ -6,7 +6,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
+#include "engine/checker/discovery/source_set.hpp"
 #include "engine/checker/loop/loop.hpp"
 #include "engine/checker/probing/prober.hpp"
 
@@ -19,6 +21,7 @@ struct LoopReport {
   std::size_t streams_open = 0;
   std::size_t streams_limit = 0;
   ProberStats prober;
+  std::vector<SourceStatus> sources;
 };
 
 }  // namespace ballast::checker

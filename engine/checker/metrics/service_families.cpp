@@ -31,20 +31,15 @@ void write_outcomes(Samples& to, std::string_view labels, const inspect::Counter
     to.put(with(labels, "outcome", kNames[i - shm::kFirstOutcome]), counters[i]);
 }
 
-// "0.0015", "1.0": what a bucket's label says.
-std::string bound_text(std::size_t bucket) {
-  if (bucket >= engine::kLatencyBoundsUs.size()) return "+Inf";
-  std::string text = std::to_string(seconds_of_us(engine::kLatencyBoundsUs[bucket]));
-  text.erase(text.find_last_not_of('0') + 1);
-  if (text.ends_with('.')) text += '0';
-  return text;
-}
-
 void write_durations(Samples& to, const ServiceSurvey& s) {
   std::uint64_t below = 0;
   for (std::size_t i = 0; i < s.latency.buckets.size(); ++i) {
     below += s.latency.buckets[i];
-    to.put_part("_bucket", with(s.labels, "le", bound_text(i)), below);
+    to.put_part("_bucket",
+                with(s.labels, "le",
+                     i < engine::kLatencyBoundsUs.size() ? bound_text(engine::kLatencyBoundsUs[i])
+                                                         : "+Inf"),
+                below);
   }
   to.put_part("_sum", s.labels, seconds_of_us(s.latency.sum_us));
   to.put_part("_count", s.labels, below);
