@@ -125,9 +125,17 @@ std::vector<shm::Event> EventLog::look() {
   const std::uint64_t id = active_segment(directory_);
   // What cannot be opened now (it is being made, or was damaged) is tried again at the next look.
   if (id != 0 && id != active_->id && open_segment(id)) take(*active_, found);
-  std::stable_sort(found.begin(), found.end(),
-                   [](const shm::Event& a, const shm::Event& b) { return a.time_ns < b.time_ns; });
-  return found;
+  // By time; what has the same, in the order of the rings.
+  std::vector<std::pair<std::uint64_t, std::size_t>> order;
+  order.reserve(found.size());
+  for (std::size_t i = 0; i < found.size(); ++i)
+    order.emplace_back(found[i].time_ns, i);
+  std::sort(order.begin(), order.end());
+  std::vector<shm::Event> sorted;
+  sorted.reserve(found.size());
+  for (const auto& [time_ns, i] : order)
+    sorted.push_back(std::move(found[i]));
+  return sorted;
 }
 
 std::uint64_t EventLog::missed() const noexcept {
