@@ -49,13 +49,13 @@ configure_gcc() {
   local tests=disabled bench=disabled
   [ ! -e /usr/include/doctest/doctest.h ] || tests=enabled
   [ ! -e /usr/include/benchmark/benchmark.h ] || bench=enabled
-  configure build gcc -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled "-Dtests=$tests" "-Dbench=$bench"
+  configure build gcc -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled -Dgrpc=enabled "-Dtests=$tests" "-Dbench=$bench"
 }
 
 # Little optimisation: the sanitizers' cost is in what they check, and compiling is half of CI's time.
 # jemalloc would hide allocations from AddressSanitizer.
 sanitizer_options=(-Doptimization=1 -Ddebug=false -Dbench=disabled -Djemalloc=disabled
-  -Dtests=enabled -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled)
+  -Dtests=enabled -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled -Dgrpc=enabled)
 
 configure_asan() {
   configure build-asan clang "${sanitizer_options[@]}" -Db_sanitize=address,undefined \
@@ -68,7 +68,7 @@ configure_tsan() {
 }
 
 configure_tidy() {
-  configure build-clang clang -Dtests=enabled -Dbench=auto -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled
+  configure build-clang clang -Dtests=enabled -Dbench=auto -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled -Dgrpc=enabled
 }
 
 # compile DIR [TARGET...]

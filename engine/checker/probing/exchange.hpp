@@ -23,6 +23,9 @@ class Exchange {
     Payload reply;      // to be sent now; null: nothing
     bool done = false;  // the check is over, `result` says how (without its latency)
     bool keep = false;  // when done: this connection may serve the next check
+    // The check is not over, but the connection is, and the peer has not looked at the question: as
+    // if it had ended unanswered.
+    bool lost = false;
     CheckResult result;
   };
 

@@ -3,6 +3,7 @@
 
 #include "engine/checker/probing/agent_exchange.hpp"
 #include "engine/checker/probing/connect_exchange.hpp"
+#include "engine/checker/probing/grpc_exchange.hpp"
 #include "engine/checker/probing/http_exchange.hpp"
 #include "engine/checker/probing/preset_exchange.hpp"
 #include "engine/checker/probing/steps_exchange.hpp"
@@ -23,8 +24,9 @@ std::unique_ptr<Exchange> make_exchange(const Recipe& recipe, const InstanceSett
       return std::make_unique<StepsExchange>(check.steps, /*datagrams=*/true);
     case CheckKind::agent:
       return std::make_unique<AgentExchange>(check.agent_send);
-    case CheckKind::none:
     case CheckKind::grpc:
+      return make_grpc_exchange(check, instance);
+    case CheckKind::none:
     case CheckKind::exec:
       return nullptr;
   }

@@ -469,7 +469,10 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     if (step.reply != nullptr && target.stream) {
       target.streams().send(target.stream, std::move(step.reply));
     }
-    if (step.done) finish_check(target, std::move(step.result), step.keep);
+    if (step.done) return finish_check(target, std::move(step.result), step.keep);
+    if (!step.lost) return;
+    close(target, target.stream);
+    ask_elsewhere(target);
   }
 
   static CheckResult ended(const Target& target, Reason reason, int error) {
@@ -478,16 +481,18 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     return result;
   }
 
+  // The other side closed the kept connection while our request was on its way. It has not answered
+  // wrongly, it never saw the question: ask again on a new connection, in what is left of the time.
+  // That the connection was lost still counts as a sign, as it does at rest.
+  void ask_elsewhere(Target& target) {
+    ++stats_.stale_retries;
+    static_cast<void>(target.health.on_connection_lost(target.check(), Clock::now()));
+    hurry(target);
+    connect(target);
+  }
+
   void on_end_in_check(Target& target, int error) {
-    if (target.reused && !target.exchange->answered()) {
-      // The other side closed the kept connection while our request was on its way. It has not
-      // answered wrongly, it never saw the question: ask again on a new connection, in what is left
-      // of the time. That the connection was lost still counts as a sign, as it does at rest.
-      ++stats_.stale_retries;
-      static_cast<void>(target.health.on_connection_lost(target.check(), Clock::now()));
-      hurry(target);
-      return connect(target);
-    }
+    if (target.reused && !target.exchange->answered()) return ask_elsewhere(target);
     if (error == 0) return take(target, target.exchange->on_close());
     if (is_local(error)) return give_up(target, error);
     // Datagrams have no connection to be lost: only the answer says that nobody listens.
