@@ -87,6 +87,8 @@ class FileText {
   std::shared_ptr<const std::string> text_;
 };
 
+inline constexpr std::size_t kMaxGrpcServiceBytes = 512;
+
 // How a check's connection is encrypted. The files are read by read_tls_files()
 // (probing/tls_client.hpp) whenever the configuration is, so that a renewed certificate counts as a
 // changed setting.
@@ -152,7 +154,7 @@ struct CheckSettings {
   std::vector<ExchangeStep> steps;
 
   // gRPC.
-  std::string grpc_service;  // empty: the whole server
+  std::string grpc_service;  // at most kMaxGrpcServiceBytes; empty: the whole server
   bool grpc_watch = true;    // have changes pushed, where the server offers it
 
   // A command: argv, the program by its absolute path; no shell ever sees it.

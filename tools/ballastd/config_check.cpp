@@ -76,6 +76,8 @@ void read_check(ConfigWalk& walk, const ConfigValue& service, const std::string&
       read_agent_check(walk, *table, check);
       break;
     case checker::CheckKind::grpc:
+      read_grpc_check(walk, *table, check);
+      break;
     case checker::CheckKind::none:
       break;
   }

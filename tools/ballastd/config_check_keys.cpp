@@ -20,6 +20,7 @@ constexpr std::uint32_t ms(checker::Milliseconds time) {
 constexpr auto kCheckKinds = std::to_array<Choice>({{"http", number_of(CheckKind::http)},
                                                     {"tcp", number_of(CheckKind::tcp)},
                                                     {"udp", number_of(CheckKind::udp)},
+                                                    {"grpc", number_of(CheckKind::grpc)},
                                                     {"exec", number_of(CheckKind::exec)},
                                                     {"agent", number_of(CheckKind::agent)},
                                                     {"none", number_of(CheckKind::none)}});
@@ -36,6 +37,7 @@ constexpr std::array kCheckFields{
                   checker::kMaxBodyBytesLimits),
     BALLAST_FIELD(CheckSettings, "tcp_sentinel", tcp_sentinel, Form::flag),
     BALLAST_FIELD(CheckSettings, "preset", preset, Form::choice, {0, 4}, {}, kPresets),
+    BALLAST_FIELD(CheckSettings, "watch", grpc_watch, Form::flag),
     BALLAST_FIELD(CheckSettings, "max_output_bytes", max_output_bytes, Form::number,
                   checker::kMaxOutputBytesLimits),
     BALLAST_FIELD(CheckSettings, "interval", interval, Form::duration, kIntervalLimits),
@@ -62,7 +64,8 @@ constexpr std::array kTlsFields{BALLAST_FIELD(checker::TlsSettings, "enabled", e
 
 constexpr Kinds kHttp = only(CheckKind::http);
 constexpr Kinds kTcp = only(CheckKind::tcp);
-constexpr Kinds kStreams = kHttp | kTcp;
+constexpr Kinds kGrpc = only(CheckKind::grpc);
+constexpr Kinds kStreams = kHttp | kTcp | kGrpc | only(CheckKind::agent);
 constexpr Kinds kUdp = only(CheckKind::udp);
 constexpr Kinds kExec = only(CheckKind::exec);
 
@@ -71,7 +74,7 @@ constexpr auto kCheckKeys = std::to_array<CheckKey>({
     {"port"},
     {"method", kHttp, "GET, HEAD, OPTIONS, POST, PUT", "\"GET\""},
     {"path", kHttp, "starts with /, visible ASCII", "\"/\""},
-    {"host", kHttp, "visible ASCII; the address as written"},
+    {"host", kHttp | kGrpc, "visible ASCII; the address as written"},
     {"headers", kHttp, "names and values; none"},
     {"status", kHttp, "codes from 100 to 599", "\"200-399\""},
     {"body_contains", kHttp, "a text; anything"},
@@ -79,6 +82,8 @@ constexpr auto kCheckKeys = std::to_array<CheckKey>({
     {"max_body_bytes", kHttp},
     {"keep_alive", kHttp},
     {"tcp_sentinel", kTcp},
+    {"grpc_service", kGrpc, "a name in visible ASCII; the whole server"},
+    {"watch", kGrpc},
     {"tls", kStreams},
     {"preset", kTcp},
     {"steps", kTcp | kUdp, "what to send and to expect; connecting is enough"},

@@ -42,6 +42,8 @@ void read_check(ConfigWalk& walk, const ConfigValue& service, const std::string&
                 checker::CheckSettings& check);
 // The keys of a check that is an HTTP request.
 void read_http_check(ConfigWalk& walk, const ConfigValue& table, checker::CheckSettings& check);
+// The keys of a check by gRPC's health protocol.
+void read_grpc_check(ConfigWalk& walk, const ConfigValue& table, checker::CheckSettings& check);
 // How a check is encrypted; `check` has been read but for that.
 void read_tls(ConfigWalk& walk, const ConfigValue& check_table, const std::string& where,
               checker::CheckSettings& check);
