@@ -24,6 +24,7 @@
 #include "tools/ballastd/config.hpp"
 #include "tools/ballastd/config_reader.hpp"
 #include "tools/ballastd/control.hpp"
+#include "tools/ballastd/limits.hpp"
 #include "tools/ballastd/log.hpp"
 #include "tools/ballastd/metrics.hpp"
 #include "tools/ballastd/service_manager.hpp"
@@ -197,7 +198,7 @@ class Daemon {
     if (const auto loaded = control_.load_changes(); !loaded)
       tell(Level::error, "changes_unreadable", {{"because", loaded.error().to_text()}});
     const auto taken = checker_.take(std::move(lease), steward_.roster().compose());
-    if (!taken) return fail(taken.error().to_text());
+    if (!taken) return fail(with_advice(taken.error()));
     stage_ = Stage::office;
     control_.open();
     metrics_.follow(steward_.roster().configured());
@@ -331,8 +332,9 @@ class Daemon {
     if (stage_ != Stage::office) {
       return {"not in charge yet: send SIGHUP again after the hand-over"};
     }
+    if (auto exceeded = exceeded_limit(wanted)) return {std::move(*exceeded)};
     if (const auto done = steward_.configure(std::move(wanted)); !done)
-      return {done.error().to_text()};
+      return {with_advice(done.error())};
     metrics_.follow(steward_.roster().configured());
     sources_.configure();
     control_.configure();
@@ -380,6 +382,10 @@ std::string directory_of(const Options& options, const Settings& settings) {
 
 int run_daemon(const Options& options, Settings settings) {
   raise_descriptor_limit();
+  if (const auto exceeded = exceeded_limit(settings)) {
+    tell(Level::error, "failed", {{"because", *exceeded}});
+    return 1;
+  }
   const Signals signals;
   if (signals.descriptor() < 0) {
     tell(Level::error, "failed", {{"because", std::string("signalfd: ") + std::strerror(errno)}});

@@ -1,0 +1,99 @@
+// What a configuration needs of the system, and what ballastd says where that is not there.
+#include "tools/ballastd/limits.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <string>
+
+#include "engine/checker/loop/loop.hpp"
+#include "tests/support/temp_dir.hpp"
+#include "tools/ballastd/daemon.hpp"
+
+namespace ballast::tools {
+namespace {
+
+checker::Settings settings_of(std::size_t instances) {
+  checker::Settings settings;
+  checker::ServiceSettings service;
+  service.name = "web";
+  for (std::size_t i = 0; i < instances; ++i) {
+    const std::string text =
+        "127.7." + std::to_string(i / 250) + "." + std::to_string(1 + i % 250) + ":9";
+    service.instances.push_back({*shm::parse_endpoint(text), text, 1});
+  }
+  settings.services.push_back(service);
+  return settings;
+}
+
+TEST_CASE("kept connections need a descriptor each, and a third more") {
+  checker::Settings settings = settings_of(900);
+  CHECK(descriptors_needed(settings) == 900 + 300 + 64);
+  settings.services[0].check.keep_alive = false;
+  CHECK(descriptors_needed(settings) == 256 + 64);
+  settings.services[0].check.kind = checker::CheckKind::tcp;
+  CHECK(descriptors_needed(settings) == 256 + 64);
+  settings.services[0].check.tcp_sentinel = true;
+  CHECK(descriptors_needed(settings) == 900 + 300 + 64);
+  settings.services[0].agent.port = 8;
+  CHECK(descriptors_needed(settings) == 900 + 300 + 256 + 64);
+  settings.services[0].check.kind = checker::CheckKind::none;
+  settings.services[0].agent.port = 0;
+  CHECK(descriptors_needed(settings) == 64);
+  // Beyond what a loop can have open, connections are not kept.
+  CHECK(descriptors_needed(settings_of(60'000)) == checker::kMaxStreams + 64);
+}
+
+TEST_CASE("a limit that is exceeded says how much is needed and what to raise") {
+  const checker::Settings settings = settings_of(900);
+  CHECK_FALSE(exceeded_limit(settings, 1264).has_value());
+  const auto error = exceeded_limit(settings, 1263);
+  REQUIRE(error.has_value());
+  CHECK(error->find("900 instances") != std::string::npos);
+  CHECK(error->find("1264 descriptors") != std::string::npos);
+  CHECK(error->find("the limit is 1263") != std::string::npos);
+  CHECK(error->find("LimitNOFILE=") != std::string::npos);
+  CHECK(error->find("ulimit -n") != std::string::npos);
+}
+
+TEST_CASE("a full directory says what to do, other errors are left alone") {
+  const shm::Error full = shm::system_error(ENOSPC, "allocate", "/dev/shm/x");
+  CHECK(with_advice(full).find("--shm-size") != std::string::npos);
+  CHECK(with_advice(full).find("ballast.max_workers") != std::string::npos);
+  const shm::Error other = shm::system_error(EACCES, "open", "/dev/shm/x");
+  CHECK(with_advice(other) == other.to_text());
+}
+
+TEST_CASE("ballastd does not start with too few descriptors, and says why") {
+  const tests::TempDir directory;
+  std::array<int, 2> ends{};
+  REQUIRE(pipe(ends.data()) == 0);
+  const pid_t pid = fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    dup2(ends[1], STDERR_FILENO);
+    const rlimit few{200, 200};
+    setrlimit(RLIMIT_NOFILE, &few);
+    Options options;
+    options.config = "test.toml";
+    options.directory = directory.path() + "/ns";
+    _exit(run_daemon(options, settings_of(500)));
+  }
+  close(ends[1]);
+  std::string output;
+  std::array<char, 4096> buffer{};
+  for (ssize_t n = 0; (n = read(ends[0], buffer.data(), buffer.size())) > 0;)
+    output.append(buffer.data(), static_cast<std::size_t>(n));
+  close(ends[0]);
+  int status = 0;
+  REQUIRE(waitpid(pid, &status, 0) == pid);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 1);
+  CHECK(output.find("731 descriptors, and the limit is 200") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace ballast::tools
