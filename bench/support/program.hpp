@@ -11,8 +11,8 @@
 
 namespace ballast::bench {
 
-// Lets a process, or the calling thread (0), run at real-time priority from now on. False where that
-// is refused.
+// Lets a process, or the calling thread (0), run at real-time priority from now on. False where
+// that is refused.
 bool run_at_real_time(pid_t pid = 0) noexcept;
 
 // As many descriptors for the calling process as the system lets it have, for ten thousands of

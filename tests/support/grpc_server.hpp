@@ -1,5 +1,5 @@
-// The gRPC server of tests/support/health_over_grpc.py in a process of its own. It dies with its parent,
-// or with this object.
+// The gRPC server of tests/support/health_over_grpc.py in a process of its own. It dies with its
+// parent, or with this object.
 #pragma once
 
 #include <fcntl.h>

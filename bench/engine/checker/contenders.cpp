@@ -58,8 +58,8 @@ std::string ballast_configuration(const ContenderOptions& options, const std::st
   endpoints.insert(endpoints.end(), options.more.begin(), options.more.end());
   for (const shm::Endpoint& endpoint : endpoints)
     text += "  \"" + endpoint.to_text() + "\",\n";
-  text += "]\n\n[service.bench.check]\ninterval = \"" +
-                    std::to_string(options.interval_ms) + "ms\"\n";
+  text +=
+      "]\n\n[service.bench.check]\ninterval = \"" + std::to_string(options.interval_ms) + "ms\"\n";
   switch (options.checks) {
     case Checks::http_keepalive:
       text += "kind = \"http\"\n";

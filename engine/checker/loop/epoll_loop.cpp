@@ -53,8 +53,7 @@ class EpollLoop final : public Loop {
     stream.user = request.user;
     stream.payload = request.first;
     stream.datagram = request.datagram;
-    if (const int error = start(stream, id, request); error != 0)
-      failed_.push_back({id, error});
+    if (const int error = start(stream, id, request); error != 0) failed_.push_back({id, error});
     return id;
   }
 

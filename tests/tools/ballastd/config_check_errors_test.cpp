@@ -74,8 +74,7 @@ f.toml:15:15: unknown first_check "sideways": use one of decides, up
 }
 
 TEST_CASE("what an HTTP check asks for, and which answers pass") {
-  CHECK(
-      errors_of(R"~([service.a]
+  CHECK(errors_of(R"~([service.a]
 instances = [{ address = "1.1.1.1:1", check_address = "1.1.1.1" }]
 [service.a.check]
 port = 65536
@@ -92,7 +91,7 @@ check = { kind = "tcp", method = "GET" }
 instances = ["1.1.1.1:1"]
 check = { method = "HEAD", body_contains = "ok", status = [] }
 )~") ==
-      R"~(f.toml:2:55: "1.1.1.1" has no port: add one, such as "1.1.1.1:80"
+        R"~(f.toml:2:55: "1.1.1.1" has no port: add one, such as "1.1.1.1:80"
    |
  2 | instances = [{ address = "1.1.1.1:1", check_address = "1.1.1.1" }]
    |                                                       ^~~~~~~~~ here

@@ -98,8 +98,9 @@ f.toml:10:1: unknown key "ca_fil" in [service.a.check.tls]: did you mean "ca_fil
     |
  10 | ca_fil = 1
     | ^~~~~~ ca_file)~");
-  CHECK(errors_of(with_tls("verify = false\nca_file = \"/ca.pem\"\nalpn = []\n")) ==
-        R"~(f.toml:7:1: ca_file has no meaning unless verify is true: remove it, or leave out verify = false
+  CHECK(
+      errors_of(with_tls("verify = false\nca_file = \"/ca.pem\"\nalpn = []\n")) ==
+      R"~(f.toml:7:1: ca_file has no meaning unless verify is true: remove it, or leave out verify = false
    |
  7 | ca_file = "/ca.pem"
    | ^~~~~~~ here

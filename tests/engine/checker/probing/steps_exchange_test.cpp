@@ -61,7 +61,7 @@ TEST_CASE("another answer is told apart from none") {
   CHECK_FALSE(exchange.on_bytes("-LOADING\x01 the dataset\r\n").done);
   const CheckResult late = exchange.on_timeout();
   CHECK(late.reason == Reason::unexpected);
-  CHECK(late.note == "-LOADING. the dataset");
+  CHECK(late.note == "-LOADING? the dataset");
   const Exchange::Step closed = exchange.on_close();
   CHECK(closed.done);
   CHECK_FALSE(closed.keep);
