@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sets ballastd upon a server that answers in every wrong way, and looks at what becomes of it.
 
-Through so many answers (30,000; `tools/dev torture` asks for a million) the checker must live, its
+Through so many answers (40,000; `tools/dev torture` asks for a million) the checker must live, its
 memory must stay flat once it has met everything, its descriptors must not leak, and a good server
 that it checks besides must never be called down. What it makes of each single misbehaviour is the
 unit tests' matter. usage: torture_test.py BALLASTD BALLAST HOSTILE_SERVER [ANSWERS]
@@ -17,13 +17,23 @@ import sys
 import tempfile
 import time
 
+# What is checked: how the hostile server knows it, and how it is checked.
 KINDS = {
-    "http": 'kind = "http"',
-    "redis": 'kind = "tcp"',
+    "http": ("http", 'kind = "http"'),
+    "tcp": ("redis", 'kind = "tcp"'),
+    "redis": ("redis", 'kind = "tcp"\npreset = "redis"'),
+    "postgres": ("postgres", 'kind = "tcp"\npreset = "postgres"'),
+    "mysql": ("mysql", 'kind = "tcp"\npreset = "mysql"'),
+    "smtp": ("smtp", 'kind = "tcp"\npreset = "smtp"'),
+    "agent": ("agent", 'kind = "agent"'),
+    "grpc": ("grpc", 'kind = "grpc"'),
+    "https": ("tls", 'kind = "http"\ntls = { verify = false }'),
+    "udp": ("udp", 'kind = "udp"\nsteps = [{ send = "ping" }, { expect = "pong" }]'),
 }
 INSTANCES = 24  # of each kind
+SHARE = 0.25  # of the answers that are due to a kind if all get the same: so many it must get
 WARM_SHARE = 0.4  # by then everything has been met
-GROWTH_KB = 6 * 1024  # what a heap may still wander, of some 20 MB
+GROWTH_KB = 3 * 1024  # what a heap may still wander, of some 20 MB
 PATIENCE_S = 100  # without a single answer more
 
 
@@ -56,7 +66,7 @@ def configuration(ports, good):
     lines = ["[ballast]", "max_workers = 1", ""]
     for kind, port in ports.items():
         lines += [f"[service.{kind}]", f"instances = {json.dumps(addresses(port))}",
-                  f"[service.{kind}.check]", KINDS[kind], 'interval = "20ms"',
+                  f"[service.{kind}.check]", KINDS[kind][1], 'interval = "20ms"',
                   'fast_interval = "20ms"', 'timeout = "20ms"', ""]
     lines += ["[service.good]", f'instances = ["127.0.0.1:{good}"]', "[service.good.check]",
               'interval = "5s"', 'fast_interval = "5s"', 'timeout = "5s"', ""]
@@ -91,14 +101,16 @@ def descriptors(pid):
 
 
 def look(ballast, directory):
-    """How many checks have ended, and the good instance."""
+    """How many checks have ended, by kind, and the good instance."""
     out = subprocess.run([ballast, "dump", "--json", "--dir", directory],
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if out.returncode != 0:
-        return 0, None
+        return {}, None
     services = {service["name"]: service for service in json.loads(out.stdout)["services"]}
-    checks = sum(instance["checks"] for name, service in services.items() if name != "good"
-                 for instance in service["instances"])
+    if not {"good", *KINDS} <= services.keys():
+        return {}, None  # it starts
+    checks = {kind: sum(instance["checks"] for instance in services[kind]["instances"])
+              for kind in KINDS}
     return checks, services["good"]["instances"][0]
 
 
@@ -108,7 +120,7 @@ def main(ballastd, ballast, hostile, answers):
     try:
         *kind_ports, good = free_ports(len(KINDS) + 1)
         ports = dict(zip(KINDS, kind_ports))
-        listens = [f"{kind}:{address}" for kind, port in ports.items()
+        listens = [f"{KINDS[kind][0]}:{address}" for kind, port in ports.items()
                    for address in addresses(port)]
         server = subprocess.Popen([hostile, "1", *listens], stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE)
@@ -133,8 +145,8 @@ def main(ballastd, ballast, hostile, answers):
                 sys.stderr.write(open(log.name, errors="replace").read()[-3000:])
                 fail(f"ballastd ended with {checker.returncode}")
             checks, instance = look(ballast, directory)
-            if checks > seen:
-                seen, seen_at = checks, time.monotonic()
+            if sum(checks.values()) > seen:
+                seen, seen_at = sum(checks.values()), time.monotonic()
             elif time.monotonic() - seen_at > PATIENCE_S:
                 fail(f"no answer more for {PATIENCE_S} s, after {seen}")
             if warm is None and seen >= answers * WARM_SHARE:
@@ -142,6 +154,10 @@ def main(ballastd, ballast, hostile, answers):
         memory, files = memory_kb(checker.pid), descriptors(checker.pid)
         print(f"torture: answers={seen} memory_kb={warm[0]}..{memory} descriptors={warm[1]}..{files}"
               f" good_flips={instance['flips']}")
+        print("torture:", *(f"{kind}={count}" for kind, count in checks.items()))
+        for kind, count in checks.items():
+            if count < seen / len(KINDS) * SHARE:
+                fail(f"only {count} of {seen} answers were {kind}'s")
         if memory > warm[0] + GROWTH_KB:
             fail(f"memory grew from {warm[0]} kB to {memory} kB")
         if files > warm[1] + 3 * INSTANCES * len(KINDS):
@@ -159,4 +175,4 @@ def main(ballastd, ballast, hostile, answers):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]) if len(sys.argv) > 4 else 30_000)
+    main(*sys.argv[1:4], int(sys.argv[4]) if len(sys.argv) > 4 else 40_000)
