@@ -20,6 +20,7 @@ namespace {
 
 constexpr Milliseconds kWaitPeriod{10};       // between two looks at who has seen what
 constexpr Milliseconds kProgressPeriod{200};  // between two lines of progress
+constexpr std::size_t kMaxWaiting = 64;       // more than clients there can be
 
 std::string names_of(const Request& request) {
   std::string text;
@@ -257,10 +258,10 @@ void ControlDesk::eject(const Asker& asker, const Peer& peer, const Request& req
 // ---- the program
 
 void ControlDesk::reload(const Asker& asker) {
-  Reloading one{asker, 1, epochs_of(*hooks_.publisher())};
+  // First: a reading that cannot even begin is over before the hook returns.
+  reloading_.push_back({asker, 1, epochs_of(*hooks_.publisher())});
   // A reading under way may have looked at the file before it was written.
-  if (hooks_.reload()) one.results = 2;
-  reloading_.push_back(std::move(one));
+  if (hooks_.reload() && !reloading_.empty()) reloading_.back().results = 2;
 }
 
 void ControlDesk::reloaded(const std::vector<std::string>& errors) {
@@ -418,23 +419,27 @@ void ControlDesk::wait(const Asker& asker, const Request& request) {
     }
     waiting->slots = std::get<std::vector<DrainingSlot>>(std::move(slots));
   }
+  if (waiting_.size() >= kMaxWaiting) {
+    refuse(asker, {"busy", std::to_string(kMaxWaiting) + " are waiting already; ask again", {}});
+    return;
+  }
   if (look_at(*waiting)) return;
   waiting_.push_back(std::move(waiting));
   loop_.timers().arm(wait_timer_, now + kWaitPeriod);
 }
 
 void ControlDesk::look_at_waiting() {
-  // Answering may find that another one has gone.
-  auto all = std::exchange(waiting_, {});
-  while (!all.empty()) {
-    auto one = std::move(all.front());
-    all.pop_front();
+  // The one in hand is not in the list: on_gone() takes others out, and look_at() says when this
+  // one has gone.
+  for (std::size_t left = waiting_.size(); left != 0 && !waiting_.empty(); --left) {
+    auto one = std::move(waiting_.front());
+    waiting_.pop_front();
     if (!look_at(*one)) waiting_.push_back(std::move(one));
   }
   if (!waiting_.empty()) loop_.timers().arm(wait_timer_, steady_clock::now() + kWaitPeriod);
 }
 
-// True once it is answered.
+// True once it is answered, or its client has gone.
 bool ControlDesk::look_at(Waiting& waiting) {
   const Publisher* const publisher = hooks_.publisher();
   if (publisher == nullptr) return false;
@@ -461,7 +466,7 @@ bool ControlDesk::look_at(Waiting& waiting) {
     waiting.told = now;
     out["progress"] = true;
     finish_answer(out, waiting.asker.id, waiting.asker.verb);
-    server_.tell(waiting.asker.client, to_line(out));
+    return !server_.tell(waiting.asker.client, to_line(out));
   }
   return false;
 }

@@ -34,7 +34,8 @@ struct DeskHooks {
   std::function<const Publisher*()> publisher;  // null while this process is not in charge
   std::function<shm::Status(const std::string& service, const shm::Endpoint&, Milliseconds)> eject;
   // Reads the configuration again. True: one reading is under way already, and another one follows
-  // it. After each one, `reloaded` is called.
+  // it. After each one, `reloaded` is called; if none can begin, from inside the call, which is
+  // then false.
   std::function<bool()> reload;
   // Starts a successor, which asks this one to leave when it is ready.
   std::function<shm::Result<pid_t>()> handover;
@@ -68,6 +69,9 @@ class ControlDesk {
   void reloaded(const std::vector<std::string>& errors);
   // The successor that was started has ended without taking over.
   void successor_failed(const std::string& why);
+
+  // Clients that wait for workers.
+  [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.size(); }
 
   // Why no changes are taken; empty: they are.
   [[nodiscard]] const std::string& blocked() const noexcept { return blocked_; }

@@ -30,6 +30,10 @@ std::string refusal_line(const char* code, const std::string& text) {
   return std::string(R"({"ok":false,"code":")") + code + R"(","error":")" + text + "\"}";
 }
 
+bool is_blank(std::string_view line) {
+  return line.find_first_not_of(" \t\r") == std::string_view::npos;
+}
+
 }  // namespace
 
 struct ControlServer::Client {
@@ -42,6 +46,7 @@ struct ControlServer::Client {
   std::string in;          // from the first byte that is not served
   std::size_t looked = 0;  // of `in`, for the end of a line
   std::size_t line = 0;    // length of the complete first line, while queued
+  std::size_t blanks = 0;  // lines since the last request
   std::string out;
   std::size_t sent = 0;                  // of `out`
   steady_clock::time_point since_idle;   // the last answer, or the start
@@ -178,22 +183,28 @@ void ControlServer::on_readable(ClientId id) {
 
 // Goes on with what has been read: a complete line has its turn, else more is waited for.
 void ControlServer::take_lines(Client& client) {
+  std::size_t begin = 0;
   for (;;) {
-    const auto end = client.in.find('\n', client.looked);
-    if (end == std::string::npos) break;
-    if (end > limits_.request_bytes) break;
-    const bool blank = client.in.find_first_not_of(" \t\r\n") >= end;
-    if (!blank) {
-      client.line = end;
+    const auto end = client.in.find('\n', std::max(client.looked, begin));
+    if (end == std::string::npos || end - begin > limits_.request_bytes) break;
+    if (!is_blank(std::string_view(client.in).substr(begin, end - begin))) {
+      client.in.erase(0, begin);
+      client.line = end - begin;
+      client.blanks = 0;
       client.state = State::queued;
       watch(client, false);
       queue_.push_back(client.id);
       arm_turn();
       return;
     }
-    client.in.erase(0, end + 1);
-    client.looked = 0;
+    if (++client.blanks > limits_.blank_lines) {
+      refuse(client, "bad_request",
+             "more than " + std::to_string(limits_.blank_lines) + " blank lines and no request");
+      return;
+    }
+    begin = end + 1;
   }
+  client.in.erase(0, begin);
   client.looked = client.in.size();
   if (client.in.size() > limits_.request_bytes) {
     refuse(client, "too_large",
@@ -237,10 +248,11 @@ void ControlServer::serve_next() {
   if (!queue_.empty()) arm_turn();
 }
 
-void ControlServer::tell(ClientId id, std::string_view line) {
+bool ControlServer::tell(ClientId id, std::string_view line) {
   const auto found = clients_.find(id);
-  if (found == clients_.end() || found->second->unsent() > kTellBytes) return;
-  send(*found->second, line);
+  if (found == clients_.end()) return false;
+  if (found->second->unsent() > kTellBytes) return true;
+  return send(*found->second, line);
 }
 
 void ControlServer::answer(ClientId id, std::string_view line) {
@@ -278,12 +290,14 @@ void ControlServer::refuse(Client& client, const char* code, const std::string& 
   if (still != clients_.end()) go_on(*still->second);
 }
 
-void ControlServer::send(Client& client, std::string_view line) {
+// False: the client has gone.
+bool ControlServer::send(Client& client, std::string_view line) {
   if (client.unsent() == 0) client.since_sent = steady_clock::now();
   client.out.append(line).append("\n");
   unsent_ += line.size() + 1;
-  if (!flush(client)) return;
+  if (!flush(client)) return false;
   if (client.unsent() != 0) loop_.timers().arm(flush_, steady_clock::now() + kFlushPeriod);
+  return true;
 }
 
 // False: the client has gone.

@@ -28,6 +28,7 @@ namespace ballast::checker {
 struct ControlLimits {
   std::size_t clients = 64;
   std::size_t request_bytes = kMaxRequestBytes;
+  std::size_t blank_lines = 1'000;                   // between two requests
   std::size_t unread_bytes = std::size_t{32} << 20;  // of answers, for all clients together
   Milliseconds half_request{10'000};                 // for the rest of a line that has begun
   Milliseconds idle{60'000};                         // without a request
@@ -59,8 +60,9 @@ class ControlServer {
   shm::Status listen(const std::string& path, std::optional<gid_t> group);
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
-  // A line besides the answer. A client that does not read gets none.
-  void tell(ClientId client, std::string_view line);
+  // A line besides the answer. A client that does not read gets none. False: it has gone, which
+  // was found out now or before.
+  bool tell(ClientId client, std::string_view line);
   // The answer to the client's request.
   void answer(ClientId client, std::string_view line);
 
@@ -78,7 +80,7 @@ class ControlServer {
   void watch(Client& client, bool wanted);
   void serve_next();
   void arm_turn();
-  void send(Client& client, std::string_view line);
+  bool send(Client& client, std::string_view line);
   bool flush(Client& client);
   void refuse(Client& client, const char* code, const std::string& text);
   void go_on(Client& client);

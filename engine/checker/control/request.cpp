@@ -169,6 +169,10 @@ void read_field(const std::string& field, const json& value, Request& request) {
     request.zone = string_of(value, field, kMaxZoneBytes);
   } else if (field == "name") {
     request.name = string_of(value, field, kMaxTextBytes);
+    if (!is_fit_for_text(*request.name)) {
+      bad("name is " + in_quotes(*request.name) +
+          ": it stands in a check's Host header, so use printable ASCII without blanks");
+    }
   } else if (field == "admin") {
     request.admin = admin_of(value);
   } else if (field == "strategy") {

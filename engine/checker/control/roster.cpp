@@ -22,11 +22,6 @@ struct WordsHash {
   }
 };
 
-bool is_fit_for_text(std::string_view text) {
-  return !text.empty() && text.size() <= kMaxTextBytes &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7F; });
-}
-
 // Whatever a source or an operator's file says, within the limits.
 void keep_within_limits(InstanceSettings& instance) {
   instance.weight = std::clamp<std::uint32_t>(instance.weight, 1, kMaxWeight);
@@ -83,6 +78,11 @@ class Members {
 };
 
 }  // namespace
+
+bool is_fit_for_text(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxTextBytes &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7F; });
+}
 
 void Roster::configure(Settings configured) {
   std::map<std::pair<std::string, std::size_t>, Set> kept;

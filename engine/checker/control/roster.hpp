@@ -12,6 +12,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -41,6 +42,7 @@ struct RuntimeChanges {
 // Of "backend1.example:8080": what a name in DNS may be long, and a port. A longer text, or one
 // that could not stand in a request's Host header, is replaced by the endpoint's.
 inline constexpr std::size_t kMaxTextBytes = 253 + 6;
+[[nodiscard]] bool is_fit_for_text(std::string_view text);
 
 class Roster {
  public:

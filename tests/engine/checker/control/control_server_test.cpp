@@ -79,6 +79,22 @@ TEST_CASE("requests are answered in order, blank lines are not requests") {
   });
 }
 
+TEST_CASE("blank lines without end") {
+  tests::on_each_backend([](Backend backend) {
+    ControlLimits limits;
+    limits.blank_lines = 10;
+    Stage stage(backend, limits);
+    LineClient client(stage.path());
+    client.say(std::string(10, '\n') + "one\n" + std::string(10, '\n') + "two\n");
+    CHECK(stage.next_line(client) == "re: one");
+    CHECK(stage.next_line(client) == "re: two");
+    client.say(std::string(11, '\n') + "three\n");
+    CHECK(stage.next_line(client).find("more than 10 blank lines") != std::string::npos);
+    stage.wait_for_end(client);
+    CHECK(stage.asked.size() == 2);
+  });
+}
+
 TEST_CASE("a client's next request waits for the answer to the one before, others' do not") {
   tests::on_each_backend([](Backend backend) {
     Stage stage(backend);

@@ -97,6 +97,8 @@ TEST_CASE("what is wrong says what would be right") {
   CHECK(has(wrong(R"({"verb":"drain","service":"a\nb","instance":"a"})"), "control character"));
   CHECK(has(wrong(R"({"verb":"add","service":"w","instance":"a:1","admin":"off"})"),
             "use ready, drain or maintenance"));
+  CHECK(has(wrong(R"({"verb":"add","service":"w","instance":"1.1.1.1:1","name":"a b"})"),
+            "name is \"a b\": it stands in a check's Host header"));
   CHECK(has(wrong(R"({"verb":"status","id":[]})"), "id must be a string or a number"));
   CHECK(has(wrong(R"({"verb":"wait","service":"w","timeout_ms":3600001})"), "3600000"));
   CHECK(has(wrong(R"({"verb":"status","service":")" + std::string(64, 'a') + "\"}"),

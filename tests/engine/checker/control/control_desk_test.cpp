@@ -1,0 +1,113 @@
+// The control desk over a real table, with clients that go away and hooks that answer at once.
+#include "engine/checker/control/control_desk.hpp"
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/support/attached.hpp"
+#include "tests/support/line_client.hpp"
+#include "tests/support/loops.hpp"
+#include "tests/support/published.hpp"
+
+namespace ballast::checker {
+namespace {
+
+using tests::LineClient;
+
+bool has(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+// A desk for a service "web" of `instances` instances.
+struct Stage {
+  explicit Stage(int instances = 2, ControlLimits limits = {})
+      : published(
+            tests::settings_of({tests::service_of("web", engine::Strategy::maglev, instances)})),
+        loop(std::move(*make_loop({Backend::epoll, 0, nullptr}))) {
+    steward.begin_with(published.settings());
+    DeskHooks hooks;
+    hooks.publisher = [this] { return &published.publisher(); };
+    hooks.reload = [this] { return reload(); };
+    hooks.on_event = [this](const Event& event) { events.emplace_back(event.name); };
+    desk = std::make_unique<ControlDesk>(*loop, steward, std::move(hooks), limits);
+    const shm::Status loaded = desk->load_changes(published.directory() + "/changes");
+    REQUIRE_MESSAGE(loaded, loaded.error().to_text());
+    const shm::Status listening = desk->listen(socket(), std::nullopt);
+    REQUIRE_MESSAGE(listening, listening.error().to_text());
+  }
+
+  [[nodiscard]] std::string socket() const { return published.directory() + "/control"; }
+  [[nodiscard]] std::string address(std::size_t n) const {
+    return published.settings().services[0].instances[n].text;
+  }
+  std::string next_line(LineClient& client) const {
+    tests::turn_until(*loop, [&] { return client.look(); });
+    return client.line();
+  }
+
+  tests::Published published;
+  std::unique_ptr<Loop> loop;
+  std::vector<std::string> events;
+  std::function<bool()> reload = [] { return false; };
+  Steward steward{*loop,
+                  [this](const Settings& settings) {
+                    published.apply(settings);
+                    return shm::Status(shm::Done{});
+                  },
+                  [](const shm::Error&) {}};
+  std::unique_ptr<ControlDesk> desk;
+};
+
+TEST_CASE("a client that waits and goes away is forgotten, whoever finds it out") {
+  ControlLimits limits;
+  SUBCASE("a line of progress does") {
+    limits.sweep = std::chrono::hours(1);
+  }
+  SUBCASE("the sweep does") {
+    limits.sweep = Milliseconds(1);
+  }
+  Stage stage(1, limits);
+  const tests::Attached worker(stage.published.directory());
+  ballast_pick_t held = BALLAST_PICK_INIT;
+  REQUIRE(worker.pick("key", held) == BALLAST_OK);
+  const std::string wait = R"({"verb":"wait","service":"web","instance":")" + stage.address(0) +
+                           R"(","timeout_ms":3600000,"progress":true})" + "\n";
+  LineClient stays(stage.socket());
+  stays.say(wait);
+  CHECK(has(stage.next_line(stays), R"("in_flight":1)"));
+  for (int n = 0; n < 3; ++n) {
+    LineClient goes(stage.socket());
+    goes.say(wait);
+    CHECK(has(stage.next_line(goes), R"("progress":true)"));
+  }
+  tests::turn_until(*stage.loop, [&] {
+    stays.look();
+    return stage.desk->waiting() == 1;
+  });
+  ballast_report(worker.handle, &held, BALLAST_SUCCESS, -1);
+  std::string last;
+  tests::turn_until(*stage.loop, [&] {
+    while (stays.look())
+      last = stays.line();
+    return has(last, R"("ok":true)");
+  });
+  CHECK(stage.desk->waiting() == 0);
+}
+
+TEST_CASE("a reading of the configuration that cannot begin is answered") {
+  Stage stage;
+  stage.reload = [&] {
+    stage.desk->reloaded({"no thread"});
+    return false;
+  };
+  LineClient client(stage.socket());
+  client.say("{\"verb\":\"reload\"}\n");
+  CHECK(has(stage.next_line(client), R"("error":"no thread")"));
+}
+
+}  // namespace
+}  // namespace ballast::checker
