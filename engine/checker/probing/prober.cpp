@@ -275,16 +275,21 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
   // may come depends on how many there are.
   void schedule_first(Target& target) {
     loop_.timers().disarm(target.timer);
-    if (target.check().kind == CheckKind::none) return;
-    if (!std::exchange(target.newcomer, true)) newcomers_.push_back(target.index);
+    // A newcomer of this turn may have been told meanwhile that it is not to be checked.
+    const bool checked = target.check().kind != CheckKind::none;
+    const bool waits_already = std::exchange(target.newcomer, checked);
+    if (!checked) return;
+    if (!waits_already) newcomers_.push_back(target.index);
     loop_.timers().arm(newcomers_timer_, Clock::now());
   }
 
   void plan_newcomers() {
     for (const std::uint32_t index : std::exchange(newcomers_, {})) {
       Target* target = targets_[index].get();
-      // It may be gone by now, and its place another's.
-      if (target != nullptr && std::exchange(target->newcomer, false)) plan(*target, {});
+      // It may be gone by now, and its place another's; or its check was brought forward.
+      if (target == nullptr || !std::exchange(target->newcomer, false)) continue;
+      const bool waits = target->phase == Phase::resting && target->slot == Target::kUnplanned;
+      if (waits) plan(*target, {});
     }
   }
 
@@ -382,6 +387,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
 
   void start_check(Target& target, bool hurried = false) {
     unplan(target);
+    target.newcomer = false;  // its timer is this check's now
     if (target.command != nullptr) return start_command(target);
     if (target.exchange == nullptr || target.recipe->streams == nullptr) {
       return give_up(target, ENOTSUP);

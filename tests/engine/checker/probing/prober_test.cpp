@@ -328,6 +328,47 @@ TEST_CASE("an update that changes only how the address is written asks anew") {
   });
 }
 
+TEST_CASE("a first check that is brought forward keeps all of its time") {
+  on_each_backend([](Backend backend) {
+    const auto silent = tests::local_endpoint(tests::free_port());
+    const auto good = tests::local_endpoint(tests::free_port());
+    TinyServer server(Behaviour::hangs, {silent});
+    TinyServer other(Behaviour::good, {good});
+    Probing bench(backend);
+    CheckSettings check = hourly();
+    check.timeout = Milliseconds(120'000);
+    check.fall = 1;
+    bench.add(1, silent, check, Health::up);
+    CHECK(bench.prober->check_soon(1));
+    bench.add(2, good, quick());
+    bench.until_checks(2, 5);
+    CHECK(bench.checks[1].empty());
+    // So after an update.
+    check.fall = 2;
+    CHECK(bench.prober->update(1, InstanceSettings{silent, silent.to_text(), 1}, check));
+    CHECK(bench.prober->check_soon(1));
+    bench.until_checks(2, 10);
+    CHECK(bench.checks[1].empty());
+    CHECK(bench.verdicts[1].empty());
+  });
+}
+
+TEST_CASE("an instance that is not to be checked after all is left alone") {
+  on_each_backend([](Backend backend) {
+    const auto good = tests::local_endpoint(tests::free_port());
+    TinyServer server(Behaviour::good, {good});
+    Probing bench(backend);
+    bench.add(1, good, hourly());
+    CheckSettings none;
+    none.kind = CheckKind::none;
+    CHECK(bench.prober->update(1, InstanceSettings{good, good.to_text(), 1}, none));
+    bench.add(2, good, quick());
+    bench.until_checks(2, 5);
+    CHECK(bench.checks[1].empty());
+    CHECK(bench.prober->stats().no_result == 0);
+  });
+}
+
 TEST_CASE("more instances than streams: all are checked, part of them are watched") {
   on_each_backend([](Backend backend) {
     std::vector<shm::Endpoint> endpoints;
