@@ -94,12 +94,16 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     const auto found = index_of_.find(id);
     if (found == index_of_.end()) return false;
     Target& target = *targets_[found->second];
-    const bool same = target.endpoint == checked_endpoint(instance, check) &&
-                      target.text_hash == hash_of(instance.text) && target.check() == check;
-    if (same) return true;
-    drop_connections(target);
-    target.phase = Phase::resting;
-    configure(target, instance, check);
+    if (is_same(target, instance, check)) return true;
+    if (can_wait(target, check)) {
+      target.successor = std::make_unique<Successor>(instance, recipes_.get(check));
+      count(target, check.interval);
+      unplan(target);
+    } else {
+      drop_connections(target);
+      target.phase = Phase::resting;
+      configure(target, instance, check);
+    }
     schedule_first(target);
     return true;
   }
@@ -198,6 +202,12 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     CommandProbe::Id running = 0;
   };
 
+  // What an update asks for, until the first check that is made by it.
+  struct Successor {
+    InstanceSettings instance;
+    std::shared_ptr<const Recipe> recipe;
+  };
+
   struct Target {
     Target(const CheckSettings& settings, Health known) : health(settings, known) {}
 
@@ -219,7 +229,9 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     std::unique_ptr<Exchange> exchange;
     std::unique_ptr<Command> command;  // in the exchange's place
     std::unique_ptr<TlsPeer> tls;      // null: nothing is encrypted
-    std::size_t text_hash = 0;         // of how the instance is written
+    std::unique_ptr<Successor> successor;
+    std::size_t text_hash = 0;  // of how the instance is written
+    Microseconds counted{0};    // the interval that the plan has been told; 0: none
     HealthMachine health;
 
     static constexpr StartPlan::Slot kUnplanned = ~StartPlan::Slot{0};
@@ -245,11 +257,38 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     return endpoint;
   }
 
+  static bool is_same(const Target& target, const InstanceSettings& instance,
+                      const CheckSettings& check) {
+    const shm::Endpoint endpoint = checked_endpoint(instance, check);
+    if (const Successor* const next = target.successor.get()) {
+      const CheckSettings& settings = next->recipe->settings;
+      return checked_endpoint(next->instance, settings) == endpoint &&
+             next->instance.text == instance.text && settings == check;
+    }
+    return target.endpoint == endpoint && target.text_hash == hash_of(instance.text) &&
+           target.check() == check;
+  }
+
+  // With all instances updated at once, closing their connections at once would keep the loop from
+  // everything else. A connection that rests may do so until the next check ends it.
+  static bool can_wait(const Target& target, const CheckSettings& check) {
+    return target.phase == Phase::resting && (target.stream || target.sentinel) &&
+           check.kind != CheckKind::none;
+  }
+
+  void succeed(Target& target) {
+    const std::unique_ptr<Successor> next = std::move(target.successor);
+    if (next == nullptr) return;
+    drop_connections(target);
+    configure(target, next->instance, next->recipe->settings);
+  }
+
   void configure(Target& target, const InstanceSettings& instance, const CheckSettings& check) {
+    target.successor.reset();
     target.exchange.reset();  // before the recipe that it speaks by
     leave_plan(target);
     target.recipe = recipes_.get(check);
-    if (check.kind != CheckKind::none) starts_.add(check.interval);
+    if (check.kind != CheckKind::none) count(target, check.interval);
     target.endpoint = checked_endpoint(instance, check);
     target.text_hash = hash_of(instance.text);
     target.exchange = make_exchange(*target.recipe, instance);
@@ -265,10 +304,15 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
   }
 
   void leave_plan(Target& target) {
-    if (target.recipe != nullptr && target.check().kind != CheckKind::none) {
-      starts_.remove(target.check().interval);
-    }
+    count(target, Microseconds(0));
     unplan(target);
+  }
+
+  // Tells the plan how often the target is checked; 0: never.
+  void count(Target& target, Microseconds interval) {
+    if (target.counted != Microseconds(0)) starts_.remove(target.counted);
+    target.counted = interval;
+    if (interval != Microseconds(0)) starts_.add(interval);
   }
 
   // First checks are planned together once all newcomers of this turn are known: how close they
@@ -388,6 +432,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
   void start_check(Target& target, bool hurried = false) {
     unplan(target);
     target.newcomer = false;  // its timer is this check's now
+    succeed(target);
     if (target.command != nullptr) return start_command(target);
     if (target.exchange == nullptr || target.recipe->streams == nullptr) {
       return give_up(target, ENOTSUP);

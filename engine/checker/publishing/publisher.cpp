@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
-#include <unordered_map>
 #include <utility>
 
 #include "engine/breaker_word.hpp"
@@ -89,8 +88,10 @@ struct Publisher::State {
   std::optional<DrainingSegment> previous;
   Settings settings;
   std::vector<PublishedInstance> instances;
-  // By slot: where in `instances`. Only for the settings last applied.
-  std::unordered_map<std::uint16_t, std::size_t> by_slot;
+  // By slot: where in `instances`; kNobody: nowhere. Only for the settings last applied.
+  static constexpr std::uint16_t kNobody = 0xFFFF;
+  static_assert(kMaxInstances < kNobody);
+  std::vector<std::uint16_t> by_slot;
   bool adopted = false;
   std::optional<shm::Error> lost_workers;
   std::uint64_t ticks = 0;
@@ -336,12 +337,12 @@ void Publisher::State::remember(const Settings& wanted, const Plan& plan, std::u
   ever_applied = true;
   kept.keep_only(settings);
   instances.clear();
-  by_slot.clear();
+  by_slot.assign(segment.table.instances.size(), kNobody);
   for (std::size_t s = 0; s < plan.services.size(); ++s) {
     for (std::size_t i = 0; i < plan.services[s].instances.size(); ++i) {
       const InstancePlan& p = plan.services[s].instances[i];
       const shm::State state = shm::unpack(segment.table.states[p.slot].load(kRelaxed));
-      by_slot.emplace(p.slot, instances.size());
+      by_slot[p.slot] = static_cast<std::uint16_t>(instances.size());
       instances.push_back(
           {p.slot, p.incarnation, s, i, p.is_new || p.returns, checked_health(state)});
     }
@@ -383,9 +384,8 @@ void Publisher::State::follow_loads(const Plan& plan) {
 }
 
 PublishedInstance* Publisher::State::find(std::uint16_t slot, std::uint32_t incarnation) {
-  const auto found = by_slot.find(slot);
-  if (found == by_slot.end()) return nullptr;
-  PublishedInstance& instance = instances[found->second];
+  if (slot >= by_slot.size() || by_slot[slot] == kNobody) return nullptr;
+  PublishedInstance& instance = instances[by_slot[slot]];
   return instance.incarnation == incarnation ? &instance : nullptr;
 }
 

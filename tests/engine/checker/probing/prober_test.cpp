@@ -322,9 +322,19 @@ TEST_CASE("an update that changes only how the address is written asks anew") {
     CHECK(bench.prober->stats().kept == 1);  // nothing is new
     instance.text = "localhost:" + std::to_string(endpoint.port);
     CHECK(bench.prober->update(1, instance, hourly()));
-    CHECK(bench.prober->stats().kept == 0);
+    CHECK(bench.prober->stats().kept == 1);  // until the check that replaces it
+    CHECK(bench.prober->update(1, instance, hourly()));
     bench.until_checks(1, 2);
     CHECK(bench.checks[1][1].passed());
+    CHECK(bench.prober->stats().connects == 2);
+    CHECK(bench.prober->stats().kept == 1);
+    // Nor is it there for long if nothing is to be checked any more.
+    CheckSettings none = hourly();
+    none.kind = CheckKind::none;
+    instance.text = "again:" + std::to_string(endpoint.port);
+    CHECK(bench.prober->update(1, instance, hourly()));
+    CHECK(bench.prober->update(1, instance, none));
+    CHECK(bench.prober->stats().kept == 0);
   });
 }
 
