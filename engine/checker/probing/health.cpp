@@ -69,8 +69,7 @@ HealthMachine::Step HealthMachine::on_result(const CheckSettings& settings, Reas
   // its port refuses by now, so look at once; but only once, so that a server which sheds load by
   // closing is still judged by `fall` failures an interval apart.
   const bool lost = reason == Reason::reset || reason == Reason::closed;
-  if (lost && health_ == Health::up && sign != Sign::lost_in_check &&
-      take_allowance(settings, now)) {
+  if (lost && health_ == Health::up && sign != Sign::lost_in_check && own_.take(settings, now)) {
     sign_ = Sign::lost_in_check;
     return step;
   }
@@ -79,19 +78,19 @@ HealthMachine::Step HealthMachine::on_result(const CheckSettings& settings, Reas
 }
 
 bool HealthMachine::on_connection_lost(const CheckSettings& settings, TimePoint now) noexcept {
-  if (!take_allowance(settings, now)) return false;
+  if (!own_.take(settings, now)) return false;
   sign_ = Sign::idle_connection_lost;
   return true;
 }
 
 bool HealthMachine::on_change_told(const CheckSettings& settings, TimePoint now) noexcept {
-  if (!take_allowance(settings, now)) return false;
+  if (!own_.take(settings, now)) return false;
   sign_ = Sign::change_told;
   return true;
 }
 
 bool HealthMachine::on_failures_reported(const CheckSettings& settings, TimePoint now) noexcept {
-  if (!take_allowance(settings, now)) return false;
+  if (!reported_.take(settings, now)) return false;
   sign_ = Sign::failures_reported;
   return true;
 }
@@ -112,20 +111,19 @@ Milliseconds HealthMachine::interval(const CheckSettings& settings) const noexce
   return settings.interval;
 }
 
-bool HealthMachine::take_allowance(const CheckSettings& settings, TimePoint now) noexcept {
+bool HealthMachine::Allowance::take(const CheckSettings& settings, TimePoint now) noexcept {
   const auto interval = std::max(settings.interval, Milliseconds(1));
-  if (allowance_ == kLossBurst) {
-    allowance_since_ = now;
+  if (left == kLossBurst) {
+    since = now;
   } else {
-    const auto earned = (now - allowance_since_) / interval;
+    const auto earned = (now - since) / interval;
     if (earned > 0) {
-      allowance_ =
-          static_cast<std::uint8_t>(std::min<std::int64_t>(allowance_ + earned, kLossBurst));
-      allowance_since_ = allowance_ == kLossBurst ? now : allowance_since_ + earned * interval;
+      left = static_cast<std::uint8_t>(std::min<std::int64_t>(left + earned, kLossBurst));
+      since = left == kLossBurst ? now : since + earned * interval;
     }
   }
-  if (allowance_ == 0) return false;
-  --allowance_;
+  if (left == 0) return false;
+  --left;
   return true;
 }
 

@@ -44,7 +44,8 @@ class HealthMachine {
   // A lost connection may bring a check forward to "at once" this often in a burst...
   static constexpr std::uint8_t kLossBurst = 3;
   // ...and once more for every interval that has passed. Without the limit, a server that answers
-  // and then always closes would be checked in a tight loop.
+  // and then always closes would be checked in a tight loop. Failures that workers report have an
+  // allowance of their own, of the same size.
 
   // After a verdict of "down", this many checks keep the fast interval: a server that has just gone
   // is usually being restarted, and a refused connection costs next to nothing.
@@ -94,17 +95,24 @@ class HealthMachine {
     failures_reported,
   };
 
-  bool take_allowance(const CheckSettings& settings, TimePoint now) noexcept;
+  // How often checks may still be brought forward.
+  struct Allowance {
+    std::uint8_t left = kLossBurst;
+    TimePoint since{};
+
+    bool take(const CheckSettings& settings, TimePoint now) noexcept;
+  };
+
   [[nodiscard]] Delay next_delay(const CheckSettings& settings);
 
   Health health_;
   Sign sign_ = Sign::none;
   Demand demand_ = Demand::unknown;
-  std::uint8_t allowance_ = kLossBurst;
   std::uint8_t quick_checks_ = 0;
   bool phase_chosen_ = false;
   std::uint32_t streak_ = 0;  // results in a row that speak against the health
-  TimePoint allowance_since_{};
+  Allowance own_;             // for what the server's connection shows
+  Allowance reported_;  // for what workers report, which may be much, and must not use up the other
 };
 
 }  // namespace ballast::checker

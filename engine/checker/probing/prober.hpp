@@ -61,7 +61,7 @@ class Prober {
   bool remove(InstanceId id);
 
   // Workers report failed requests to the instance: check it at once, if it is not being checked
-  // anyway; not more often than the allowance for lost connections (HealthMachine) lets it be.
+  // anyway; not more often than the allowance for this (HealthMachine) lets it be.
   // False if there is no such id.
   bool check_soon(InstanceId id);
   // What requests to the instance are like, for the intervals that depend on it. False as above.

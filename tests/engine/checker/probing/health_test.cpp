@@ -271,6 +271,23 @@ TEST_CASE("failures that workers report bring a check, and a refusal then is a d
   CHECK(machine.step(Reason::connect_refused) == false);
 }
 
+TEST_CASE("reported failures leave the allowance for lost connections alone, and the reverse") {
+  Machine reported(Health::up);
+  for (int i = 0; i < HealthMachine::kLossBurst; ++i)
+    CHECK(reported.health.on_failures_reported(reported.settings, reported.now));
+  CHECK_FALSE(reported.health.on_failures_reported(reported.settings, reported.now));
+  CHECK(reported.lose());
+  CHECK(reported.step(Reason::connect_refused) == false);
+
+  Machine lost(Health::up);
+  for (int i = 0; i < HealthMachine::kLossBurst; ++i)
+    CHECK(lost.lose());
+  CHECK_FALSE(lost.lose());
+  CHECK(lost.health.on_failures_reported(lost.settings, lost.now));
+  lost.now += lost.settings.interval;
+  CHECK(lost.lose());
+}
+
 TEST_CASE("a change that was told and then confirmed needs no more failures") {
   Machine machine(Health::up);
   CHECK(machine.health.on_change_told(machine.settings, machine.now));
