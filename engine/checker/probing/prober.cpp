@@ -413,12 +413,29 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
   }
 
   void on_due(Target& target) {
+    // First, since who finds no room must not take another's turn to start, again and again.
+    if (lacks_room(target)) {
+      unplan(target);
+      return postpone(target);
+    }
     if (!target.urgent && !starts_.may_start(Clock::now())) {
       ++stats_.held_back;
       put_off(target, kHeldBack);
       return;
     }
     start_check(target);
+  }
+
+  // As many streams, or processes, are in use as may be, and it would need one more.
+  [[nodiscard]] bool lacks_room(const Target& target) const {
+    if (target.command != nullptr) return commands_->full();
+    return !target.stream && loop_.open_streams() >= loop_.max_streams();
+  }
+
+  void postpone(Target& target) {
+    ++stats_.postponed;
+    const Microseconds wait = target.command != nullptr ? kCommandPostpone : kPostpone;
+    loop_.timers().arm(target.timer, Clock::now() + wait);
   }
 
   // Whatever the plan says. `hurried`: because a connection was lost just now.
@@ -441,11 +458,8 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     if (target.stream && target.tls != nullptr && !encrypted_.still_trusted(target.stream)) {
       drop_kept(target, target.stream);
     }
+    if (lacks_room(target)) return postpone(target);
     const bool reuse = bool{target.stream};
-    if (!reuse && loop_.open_streams() >= loop_.max_streams()) {
-      ++stats_.postponed;
-      return loop_.timers().arm(target.timer, Clock::now() + kPostpone);
-    }
     begin_check(target);
     target.hurried = false;
     loop_.timers().arm(target.timer, target.started + target.check().timeout);
@@ -467,10 +481,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
   }
 
   void start_command(Target& target) {
-    if (commands_->full()) {
-      ++stats_.postponed;
-      return loop_.timers().arm(target.timer, Clock::now() + kCommandPostpone);
-    }
+    if (lacks_room(target)) return postpone(target);
     begin_check(target);
     loop_.timers().arm(target.timer, target.started + target.check().timeout);
     target.phase = Phase::awaiting;

@@ -379,6 +379,26 @@ TEST_CASE("an instance that is not to be checked after all is left alone") {
   });
 }
 
+TEST_CASE("checks that wait for a process take no other check's turn to start") {
+  on_each_backend([](Backend backend) {
+    constexpr std::size_t kWaiting = 1000;
+    Probing bench(backend);
+    CheckSettings check = hourly();
+    check.kind = CheckKind::exec;
+    check.command = {"/bin/sleep", "3600"};
+    check.timeout = std::chrono::hours(1);
+    const auto endpoint = tests::local_endpoint(1);
+    for (std::size_t i = 0; i < kWaiting; ++i)
+      bench.add(i, endpoint, check, Health::up);
+    const auto stats = [&] { return bench.prober->stats(); };
+    // From when as many run as may, to when the others have looked again, over and over.
+    bench.until([&] { return stats().postponed >= kWaiting; });
+    const std::uint64_t held_back = stats().held_back;
+    bench.until([&] { return stats().postponed >= 5 * kWaiting; });
+    CHECK(stats().held_back == held_back);
+  });
+}
+
 TEST_CASE("more instances than streams: all are checked, part of them are watched") {
   on_each_backend([](Backend backend) {
     std::vector<shm::Endpoint> endpoints;
