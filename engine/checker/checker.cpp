@@ -407,7 +407,9 @@ class Checker::Impl {
     if (++ticks_ % kDemandTicks == 0) look_at_demand();
     for (const Notice& notice : report.notices)
       tell_notice(notice);
-    if (report.directory_gone || report.handover_requested) {
+    const bool hands_over =
+        report.handover_requested && (!options_.may_hand_over || options_.may_hand_over());
+    if (report.directory_gone || hands_over) {
       const bool gone = report.directory_gone;
       stop_ticking();
       if (gone) {

@@ -36,6 +36,8 @@ enum class StopReason : std::uint8_t {
 struct CheckerOptions {
   ProberOptions prober;
   EventSink on_event;
+  // Asked at each tick while a successor waits; null: always.
+  std::function<bool()> may_hand_over;
   std::function<void(StopReason)> on_stop;  // called once; the owner then calls `leave`
 };
 

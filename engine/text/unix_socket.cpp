@@ -71,6 +71,17 @@ shm::Result<int> listen_unix(const std::string& path, unsigned mode, long group,
   return fd;
 }
 
+bool is_listened_at(const std::string& path) {
+  Address address;
+  if (address.set(path) != 0) return false;
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return false;
+  // EAGAIN: its queue is full.
+  const bool listened = ::connect(fd, address.get(), sizeof(sockaddr_un)) == 0 || errno == EAGAIN;
+  ::close(fd);
+  return listened;
+}
+
 shm::Result<int> connect_unix(const std::string& path) {
   constexpr const char* kConnect = "connect to";
   Address address;

@@ -14,6 +14,8 @@ namespace ballast::engine {
 // `mode` from the first moment. `group` -1: as it comes.
 [[nodiscard]] shm::Result<int> listen_unix(const std::string& path, unsigned mode, long group,
                                            int backlog);
+// Whether somebody listens at `path`, also one that accepts nobody at present. Does not block.
+[[nodiscard]] bool is_listened_at(const std::string& path);
 // A blocking, connected stream.
 [[nodiscard]] shm::Result<int> connect_unix(const std::string& path);
 

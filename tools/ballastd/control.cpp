@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <optional>
@@ -23,6 +24,8 @@ using checker::Level;
 using checker::Settings;
 
 namespace {
+
+constexpr std::chrono::seconds kOpenPause{1};  // before the socket is tried again
 
 void tell(Level level, const char* name,
           std::vector<std::pair<std::string, std::string>> fields = {}) {
@@ -68,9 +71,11 @@ DaemonControl::DaemonControl(checker::Loop& loop, checker::Steward& steward,
       directory_(std::move(directory)),
       hooks_(std::move(hooks)),
       program_(own_program()),
+      retry_(loop.timers().create([this] { open(); })),
       desk_(loop, steward, desk_hooks()) {}
 
 DaemonControl::~DaemonControl() {
+  loop_.timers().destroy(retry_);
   if (successor_fd_ < 0) return;
   loop_.unwatch(successor_fd_);
   ::close(successor_fd_);
@@ -93,8 +98,8 @@ checker::DeskHooks DaemonControl::desk_hooks() {
   return desk;
 }
 
-std::string DaemonControl::changes_path() const {
-  const std::string& configured = steward_.roster().configured().state_file;
+std::string DaemonControl::changes_path(const Settings& settings) const {
+  const std::string& configured = settings.state_file;
   return configured.empty() ? directory_ + "/changes" : configured;
 }
 
@@ -104,11 +109,15 @@ std::string DaemonControl::socket_path() const {
 }
 
 shm::Status DaemonControl::load_changes() {
-  return desk_.load_changes(changes_path());
+  return desk_.load_changes(changes_path(steward_.roster().configured()));
 }
 
 void DaemonControl::open() {
-  const auto failed = [](const std::string& why) {
+  const auto failed = [this](const std::string& why) {
+    // Whoever holds the path, or what else is in the way, may go.
+    loop_.timers().arm(retry_, std::chrono::steady_clock::now() + kOpenPause);
+    if (why == failed_) return;
+    failed_ = why;
     tell(Level::error, "control_failed", {{"because", why}});
   };
   const std::string& group = steward_.roster().configured().control_group;
@@ -121,22 +130,33 @@ void DaemonControl::open() {
   const shm::Status listening = desk_.listen(socket_path(), gid);
   if (!listening) return failed(listening.error().to_text());
   group_ = group;
+  failed_.clear();
+  loop_.timers().disarm(retry_);
   tell(Level::info, "control_listens", {{"socket", socket_path()}});
   for (const std::string& idle : steward_.roster().idle_changes())
     tell(Level::warning, "idle_change", {{"of", idle}});
 }
 
+shm::Status DaemonControl::may_configure(const Settings& wanted) const {
+  // While none are taken there are none to move: configure() reads them there.
+  if (!desk_.blocked().empty()) return shm::Done{};
+  return desk_.may_keep_in(changes_path(wanted));
+}
+
 void DaemonControl::configure() {
-  if (desk_.changes_path() != changes_path() || !desk_.blocked().empty()) {
+  if (desk_.changes_path() != changes_path(steward_.roster().configured()) ||
+      !desk_.blocked().empty()) {
     if (!desk_.blocked().empty()) {
       // It may have been repaired or moved away.
-      if (const shm::Status loaded = desk_.load_changes(changes_path()); !loaded) {
+      if (const shm::Status loaded =
+              desk_.load_changes(changes_path(steward_.roster().configured()));
+          !loaded) {
         tell(Level::error, "changes_unreadable", {{"because", loaded.error().to_text()}});
       } else if (const shm::Status applied = steward_.apply(); !applied) {
         tell(Level::error, "changes_refused", {{"because", applied.error().to_text()}});
       }
     } else {
-      desk_.keep_changes_in(changes_path());
+      desk_.keep_changes_in(changes_path(steward_.roster().configured()));
     }
   }
   const std::string& group = steward_.roster().configured().control_group;

@@ -38,12 +38,17 @@ class DaemonControl {
   // Reads the changes that are kept, and gives them to the steward: at the start, and again with
   // the lease, since a predecessor may have kept more.
   shm::Status load_changes();
-  // In charge from now on: clients may come. What cannot be had is told, and the checks go on.
+  // In charge from now on: clients may come. What cannot be had is told and tried again, and the
+  // checks go on.
   void open();
+  // Whether this configuration's files can be moved to: asked before the steward takes it.
+  [[nodiscard]] shm::Status may_configure(const checker::Settings& wanted) const;
   // After the steward has taken a configuration.
   void configure();
   // A reading of the configuration is over; no errors: it holds.
   void reloaded(const std::vector<std::string>& errors) { desk_.reloaded(errors); }
+  // Nothing has to be written before this process can leave.
+  [[nodiscard]] bool is_kept() const { return desk_.is_kept(); }
   // Before the lease is given back.
   void leave(End end);
 
@@ -51,7 +56,7 @@ class DaemonControl {
   checker::DeskHooks desk_hooks();
   shm::Result<pid_t> start_successor();
   void on_successor_end();
-  [[nodiscard]] std::string changes_path() const;
+  [[nodiscard]] std::string changes_path(const checker::Settings& settings) const;
   [[nodiscard]] std::string socket_path() const;
 
   checker::Loop& loop_;
@@ -63,7 +68,9 @@ class DaemonControl {
   std::string program_;  // as it was started: the file may be another one by now, which is wanted
   pid_t successor_ = -1;
   int successor_fd_ = -1;
-  std::string group_;  // that the socket has
+  std::string group_;   // that the socket has
+  std::string failed_;  // why there is none, as it was told
+  checker::Timers::Id retry_;
   checker::ControlDesk desk_;
 };
 

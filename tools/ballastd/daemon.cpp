@@ -152,6 +152,8 @@ class Daemon {
       tell(Level::warning, "prober", {{"message", std::string(line)}});
     };
     options.on_event = log_event;
+    // A slow disk is waited for while the checks go on, not between two processes.
+    options.may_hand_over = [this] { return control_.is_kept(); };
     options.on_stop = [this](checker::StopReason reason) {
       if (reason == checker::StopReason::handover) {
         end_ = DaemonControl::End::handed_over;
@@ -333,6 +335,7 @@ class Daemon {
       return {"not in charge yet: send SIGHUP again after the hand-over"};
     }
     if (auto exceeded = exceeded_limit(wanted)) return {std::move(*exceeded)};
+    if (const auto may = control_.may_configure(wanted); !may) return {may.error().to_text()};
     if (const auto done = steward_.configure(std::move(wanted)); !done)
       return {with_advice(done.error())};
     metrics_.follow(steward_.roster().configured());

@@ -36,6 +36,9 @@ class ChangesKeeper {
   // Returns this change's number; `done` is told of it later, never from inside this call.
   std::uint64_t keep(RuntimeChanges changes);
 
+  // Nothing is being written, or about to be.
+  [[nodiscard]] bool is_idle() const noexcept { return told_ == asked_; }
+
   // Writes what is not written yet, and waits for it; `done` is told before it returns.
   void finish();
 

@@ -18,6 +18,7 @@ using std::chrono::steady_clock;
 
 namespace {
 
+constexpr Milliseconds kKeepPause{1'000};     // before what could not be kept is tried again
 constexpr Milliseconds kWaitPeriod{10};       // between two looks at who has seen what
 constexpr Milliseconds kProgressPeriod{200};  // between two lines of progress
 constexpr std::size_t kMaxWaiting = 64;       // more than clients there can be
@@ -53,6 +54,9 @@ ControlDesk::ControlDesk(Loop& loop, Steward& steward, DeskHooks hooks, ControlL
       steward_(steward),
       hooks_(std::move(hooks)),
       wait_timer_(loop.timers().create([this] { look_at_waiting(); })),
+      keep_timer_(loop.timers().create([this] {
+        if (!keep_error_.empty()) keeper_.keep(steward_.roster().changes());
+      })),
       keeper_(loop,
               [this](std::uint64_t upto, const shm::Status& status) { on_kept(upto, status); }),
       server_(
@@ -64,6 +68,7 @@ ControlDesk::ControlDesk(Loop& loop, Steward& steward, DeskHooks hooks, ControlL
 
 ControlDesk::~ControlDesk() {
   loop_.timers().destroy(wait_timer_);
+  loop_.timers().destroy(keep_timer_);
 }
 
 shm::Status ControlDesk::load_changes(const std::string& path) {
@@ -76,6 +81,15 @@ shm::Status ControlDesk::load_changes(const std::string& path) {
   blocked_.clear();
   steward_.begin_with(std::move(*read));
   return shm::Done{};
+}
+
+shm::Status ControlDesk::may_keep_in(const std::string& path) const {
+  if (path == keeper_.path() || ::access(path.c_str(), F_OK) != 0) return shm::Done{};
+  const auto there = read_changes_file(path);
+  if (!there) return there.error();
+  if (*there == steward_.roster().changes()) return shm::Done{};
+  return shm::Error{shm::ErrorKind::invalid, 0, "keep operators' changes in", path,
+                    "there are other ones in it, which would be lost; move it away first"};
 }
 
 void ControlDesk::keep_changes_in(const std::string& path) {
@@ -201,6 +215,7 @@ void ControlDesk::on_kept(std::uint64_t upto, const shm::Status& status) {
   if (status && !keep_error_.empty() && hooks_.on_event)
     hooks_.on_event({Level::info, "changes_kept", {{"file", keeper_.path()}}});
   keep_error_ = error;
+  if (!status) loop_.timers().arm(keep_timer_, steady_clock::now() + kKeepPause);
   std::vector<std::unique_ptr<Unkept>> done;
   while (!unkept_.empty() && unkept_.front()->number <= upto) {
     done.push_back(std::move(unkept_.front()));
@@ -306,7 +321,13 @@ void ControlDesk::successor_failed(const std::string& why) {
 }
 
 void ControlDesk::leave(Leave how) {
-  keeper_.finish();
+  if (how != Leave::lost) keeper_.finish();
+  // The directory may be another's by now, and so its file.
+  for (const auto& one : std::exchange(unkept_, {})) {
+    one->answer["kept"] = false;
+    one->answer["warning"] = "it will not outlive this ballastd, which has lost its directory";
+    answer(one->asker, std::move(one->answer));
+  }
   for (const Asker& asker : std::exchange(handing_over_, {})) {
     if (how == Leave::handover) {
       answer(asker, json{{"ok", true}});

@@ -57,6 +57,8 @@ class ControlDesk {
   // Gives the steward the changes that are kept in `path`, which are not applied yet. On error it
   // gets none, and until a file can be read, none are taken: what is there must not be lost.
   shm::Status load_changes(const std::string& path);
+  // Whether they may be moved there: not if it has others, or what cannot be understood.
+  [[nodiscard]] shm::Status may_keep_in(const std::string& path) const;
   // Keeps them there from now on, also what there is now.
   void keep_changes_in(const std::string& path);
   [[nodiscard]] const std::string& changes_path() const noexcept { return keeper_.path(); }
@@ -76,12 +78,15 @@ class ControlDesk {
   // Why no changes are taken; empty: they are.
   [[nodiscard]] const std::string& blocked() const noexcept { return blocked_; }
 
+  // All changes are in their file, or cannot be kept: leaving does not wait for the disk.
+  [[nodiscard]] bool is_kept() const noexcept { return keeper_.is_idle(); }
+
   enum class Leave : std::uint8_t {
     stop,      // nobody follows at once
     handover,  // a successor is ready, and takes the socket's place
     lost,      // the directory is another's
   };
-  // Writes what is not written, answers what waits, and closes.
+  // Writes what is not written, unless the directory is lost, answers what waits, and closes.
   void leave(Leave how);
 
  private:
@@ -131,6 +136,7 @@ class ControlDesk {
   std::vector<Asker> handing_over_;
   std::list<std::unique_ptr<Waiting>> waiting_;
   Timers::Id wait_timer_;
+  Timers::Id keep_timer_;
   ChangesKeeper keeper_;
   ControlServer server_;  // last: gone before what its callbacks use
 };

@@ -77,6 +77,10 @@ shm::Status ControlServer::listen(const std::string& path, std::optional<gid_t> 
     return shm::Error{shm::ErrorKind::invalid, 0, "listen at", path,
                       "there is something else than a socket; choose another control_socket"};
   }
+  if (!is_own(path) && engine::is_listened_at(path)) {
+    return shm::Error{shm::ErrorKind::busy, 0, "listen at", path,
+                      "another process listens there; choose another control_socket, or stop it"};
+  }
   const std::string fresh = path + ".new." + std::to_string(::getpid());
   ::unlink(fresh.c_str());
   const auto listener =
@@ -86,6 +90,8 @@ shm::Status ControlServer::listen(const std::string& path, std::optional<gid_t> 
     error.path = path;
     return error;
   }
+  struct stat made{};
+  static_cast<void>(::lstat(fresh.c_str(), &made));
   // In the place of an old one at once: clients find either, and never none.
   if (::rename(fresh.c_str(), path.c_str()) != 0) {
     const int code = errno;
@@ -93,13 +99,26 @@ shm::Status ControlServer::listen(const std::string& path, std::optional<gid_t> 
     ::unlink(fresh.c_str());
     return shm::system_error(code, "listen at", path);
   }
-  const std::string before = std::exchange(path_, path);
+  if (path_ != path) remove_own();
   stop_listening();
-  if (!before.empty() && before != path) ::unlink(before.c_str());
+  path_ = path;
+  device_ = made.st_dev;
+  inode_ = made.st_ino;
   listener_ = *listener;
   accepting_ = true;
   loop_.watch(listener_, [this] { on_connect(); });
   return shm::Done{};
+}
+
+// While it listens nobody else's file can have the number of its own.
+bool ControlServer::is_own(const std::string& path) const {
+  struct stat there{};
+  return listener_ >= 0 && ::lstat(path.c_str(), &there) == 0 && there.st_dev == device_ &&
+         there.st_ino == inode_;
+}
+
+void ControlServer::remove_own() {
+  if (is_own(path_)) ::unlink(path_.c_str());
 }
 
 void ControlServer::stop_listening() {
@@ -109,8 +128,8 @@ void ControlServer::stop_listening() {
 }
 
 void ControlServer::leave(bool remove) {
+  if (remove) remove_own();
   stop_listening();
-  if (remove && !path_.empty()) ::unlink(path_.c_str());
   path_.clear();
   queue_.clear();
   while (!clients_.empty()) {

@@ -8,6 +8,8 @@
 // socket's file stays, and the next checker puts its own in its place.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -55,8 +57,8 @@ class ControlServer {
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 
-  // Listens at `path`, for its owner and `group`, in the place of whatever socket is there: the
-  // caller is the one who may. On error what was before goes on.
+  // Listens at `path`, for its owner and `group`, in the place of a socket at which nobody listens
+  // any more, or of its own. On error what was before goes on.
   shm::Status listen(const std::string& path, std::optional<gid_t> group);
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
@@ -67,7 +69,7 @@ class ControlServer {
   void answer(ClientId client, std::string_view line);
 
   // No more clients, no more requests. What has been said is sent as far as the clients take it at
-  // once. `remove`: the socket's file too.
+  // once. `remove`: the socket's file too, if it is still its own.
   void leave(bool remove);
 
  private:
@@ -88,12 +90,16 @@ class ControlServer {
   void sweep();
   void drop(ClientId id);
   void stop_listening();
+  [[nodiscard]] bool is_own(const std::string& path) const;
+  void remove_own();
 
   Loop& loop_;
   const OnRequest on_request_;
   const OnGone on_gone_;
   const ControlLimits limits_;
   std::string path_;
+  dev_t device_ = 0;  // of the socket's file
+  ino_t inode_ = 0;
   int listener_ = -1;
   bool accepting_ = false;
   std::map<ClientId, std::unique_ptr<Client>> clients_;

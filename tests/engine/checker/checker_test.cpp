@@ -65,6 +65,7 @@ class Bench {
     CheckerOptions options;
     options.on_event = [this](const Event& event) { events.push_back(event); };
     options.on_stop = [this](StopReason reason) { stopped = reason; };
+    options.may_hand_over = [this] { return not_yet == 0 || --not_yet == 0; };
     checker.emplace(*loop_, options);
   }
 
@@ -95,6 +96,7 @@ class Bench {
   }
 
   std::vector<Event> events;
+  int not_yet = 0;  // times that it is not agreed to a hand-over
   std::optional<StopReason> stopped;
 
  private:
@@ -334,8 +336,10 @@ TEST_CASE("a hand-over: checked in the shadow, asked for, taken without a gap") 
   const auto busy = shm::Lease::acquire(dir.path(), shm::Lease::Wait::no);
   REQUIRE_FALSE(busy);
   REQUIRE(shm::Lease::request_handover(dir.path()));
+  old.not_yet = 3;
   old.until([&] { return old.stopped.has_value(); });
   CHECK(*old.stopped == StopReason::handover);
+  CHECK(old.not_yet == 0);
   CHECK(usable(dir.path(), one));
   old.checker->leave();
   CHECK(usable(dir.path(), one));

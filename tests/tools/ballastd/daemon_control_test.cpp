@@ -282,6 +282,43 @@ TEST_CASE("a file of changes that cannot be understood is left alone until someb
   CHECK(stage.ballast("drain web " + Stage::address(1)).status == 0);
 }
 
+TEST_CASE("a reload that would write changes over others is refused") {
+  const Stage stage;
+  Process daemon(stage.run());
+  daemon.wait_for(" ready");
+  CHECK(stage.ballast("drain web " + Stage::address(1)).status == 0);
+  const std::string path = stage.dir.path() + "/others.json";
+  const std::string others = R"({"version":1,"services":{"api":{"strategy":"ketama"}}})";
+  std::ofstream(path) << others;
+  stage.write("[ballast]\nstate_file = \"" + path + "\"\n" + Stage::service());
+  const Said refused = stage.ballast("reload");
+  CHECK(refused.status == 1);
+  CHECK_MESSAGE(has(refused.text, "there are other ones in it"), refused.text);
+  CHECK(stage.ballast("drain web " + Stage::address(2)).status == 0);
+  std::ifstream file(path);
+  CHECK(std::string(std::istreambuf_iterator<char>(file), {}) == others);
+  std::filesystem::remove(path);
+  CHECK(stage.ballast("reload").status == 0);
+  CHECK(stage.ballast("drain web " + Stage::address(3)).status == 0);
+  CHECK(std::filesystem::exists(path));
+}
+
+TEST_CASE("two namespaces with one control_socket: the second one waits for it") {
+  const Stage stage;
+  const std::string path = stage.dir.path() + "/control";
+  stage.write("[ballast]\ncontrol_socket = \"" + path + "\"\n" + Stage::service());
+  Process first(stage.run());
+  first.wait_for(" ready");
+  Process second({"--config", stage.config(), "--directory", stage.dir.path() + "/second"});
+  second.wait_for("control_failed");
+  CHECK(has(second.seen(), "another process listens there"));
+  second.wait_for(" ready");
+  first.signal(SIGTERM);
+  CHECK(first.wait_for_exit() == 0);
+  second.wait_for("control_listens");
+  CHECK(std::filesystem::exists(path));
+}
+
 TEST_CASE("a hand-over that was asked for: no request fails, no change is lost") {
   const Stage stage;
   Process daemon(stage.run());

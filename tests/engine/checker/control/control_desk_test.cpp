@@ -3,6 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -107,6 +110,63 @@ TEST_CASE("a reading of the configuration that cannot begin is answered") {
   LineClient client(stage.socket());
   client.say("{\"verb\":\"reload\"}\n");
   CHECK(has(stage.next_line(client), R"("error":"no thread")"));
+}
+
+std::string drain(const std::string& address) {
+  return R"({"verb":"drain","service":"web","instance":")" + address + "\"}\n";
+}
+
+TEST_CASE("what could not be kept is kept later, without another change") {
+  Stage stage;
+  const std::string folder = stage.published.directory() + "/state";
+  REQUIRE(stage.desk->load_changes(folder + "/changes"));
+  LineClient client(stage.socket());
+  client.say(drain(stage.address(0)));
+  CHECK(has(stage.next_line(client), R"("kept":false)"));
+  CHECK(stage.desk->is_kept());
+  std::filesystem::create_directory(folder);
+  tests::turn_until(*stage.loop, [&] { return stage.events.back() == "changes_kept"; });
+  const auto kept = read_changes_file(folder + "/changes");
+  REQUIRE(kept);
+  CHECK(*kept == stage.steward.roster().changes());
+}
+
+TEST_CASE("who has lost the directory writes nothing into it any more, and says so") {
+  Stage stage;
+  const std::string file = stage.published.directory() + "/changes";
+  LineClient client(stage.socket());
+  client.say(drain(stage.address(0)));
+  tests::turn_until(*stage.loop, [&] { return !stage.events.empty(); });
+  // Applied, and to be written by the next turn.
+  CHECK_FALSE(stage.desk->is_kept());
+  SUBCASE("stopped") {
+    stage.desk->leave(ControlDesk::Leave::stop);
+    CHECK(std::filesystem::exists(file));
+    CHECK(has(stage.next_line(client), R"("kept":true)"));
+  }
+  SUBCASE("lost") {
+    stage.desk->leave(ControlDesk::Leave::lost);
+    CHECK_FALSE(std::filesystem::exists(file));
+    CHECK(has(stage.next_line(client), "has lost its directory"));
+  }
+}
+
+TEST_CASE("changes are not moved to where others are, or what nobody understands") {
+  Stage stage;
+  const std::string path = stage.published.directory() + "/elsewhere";
+  const auto objection = [&] {
+    const shm::Status may = stage.desk->may_keep_in(path);
+    return may ? "" : may.error().to_text();
+  };
+  CHECK(objection().empty());
+  std::ofstream(path) << "{";
+  CHECK(has(objection(), path));
+  RuntimeChanges other;
+  other.instances["web"][stage.address(1)].admin = shm::Admin::drain;
+  REQUIRE(write_changes_file(path, changes_to_text(other)));
+  CHECK(has(objection(), "there are other ones in it"));
+  REQUIRE(write_changes_file(path, changes_to_text(stage.steward.roster().changes())));
+  CHECK(objection().empty());
 }
 
 }  // namespace

@@ -266,7 +266,7 @@ TEST_CASE("a client that vanishes while it is to be answered is told of") {
   });
 }
 
-TEST_CASE("another server takes the socket's place, and clients of the former go on") {
+TEST_CASE("another server takes the socket's place when the former has left, and not before") {
   tests::on_each_backend([](Backend backend) {
     Stage stage(backend);
     LineClient before(stage.path());
@@ -276,19 +276,42 @@ TEST_CASE("another server takes the socket's place, and clients of the former go
         *stage.loop,
         [&](ClientId id, const Peer&, std::string_view) { second.answer(id, "the second"); },
         [](ClientId) {});
-    REQUIRE(second.listen(stage.path(), std::nullopt));
-    LineClient after(stage.path());
-    after.say("two\n");
-    CHECK(stage.next_line(after) == "the second");
-    before.say("three\n");
-    CHECK(stage.next_line(before) == "re: three");
+    const shm::Status refused = second.listen(stage.path(), std::nullopt);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().to_text().find("another process listens there") != std::string::npos);
+    before.say("two\n");
+    CHECK(stage.next_line(before) == "re: two");
     stage.server.leave(/*remove=*/false);
     stage.wait_for_end(before);
     CHECK(std::filesystem::exists(stage.path()));
+    REQUIRE(second.listen(stage.path(), std::nullopt));
+    LineClient after(stage.path());
+    after.say("three\n");
+    CHECK(stage.next_line(after) == "the second");
+    REQUIRE(second.listen(stage.path(), std::nullopt));  // its own: for another group, say
     second.leave(/*remove=*/true);
     stage.wait_for_end(after);
     CHECK_FALSE(std::filesystem::exists(stage.path()));
   });
+}
+
+TEST_CASE("whoever leaves takes only its own socket away") {
+  Stage stage(Backend::epoll);
+  std::filesystem::remove(stage.path());
+  ControlServer second(
+      *stage.loop,
+      [&](ClientId id, const Peer&, std::string_view) { second.answer(id, "the second"); },
+      [](ClientId) {});
+  REQUIRE(second.listen(stage.path(), std::nullopt));
+  SUBCASE("at the end") {
+    stage.server.leave(/*remove=*/true);
+  }
+  SUBCASE("moving to another path") {
+    REQUIRE(stage.server.listen(stage.path() + "2", std::nullopt));
+  }
+  LineClient client(stage.path());
+  client.say("one\n");
+  CHECK(stage.next_line(client) == "the second");
 }
 
 TEST_CASE("moving to another path takes the former one away; what cannot be changes nothing") {
