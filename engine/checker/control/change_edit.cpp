@@ -158,6 +158,7 @@ std::variant<std::vector<shm::Endpoint>, Refusal> find_instances(const Roster& r
                                                                  const Request& request) {
   std::vector<shm::Endpoint> found;
   std::set<std::string> seen;
+  std::optional<Roster::Called> by_text;  // once for all that are no addresses
   const auto take = [&](const shm::Endpoint& endpoint) {
     if (seen.insert(endpoint.to_text()).second) found.push_back(endpoint);
   };
@@ -173,8 +174,10 @@ std::variant<std::vector<shm::Endpoint>, Refusal> find_instances(const Roster& r
                          "configuration and its sources",
                      {}};
     }
-    const std::vector<shm::Endpoint> called = roster.endpoints_called(request.service, name);
-    if (called.empty()) return no_such_instance(roster, request, name);
+    if (!by_text) by_text = roster.endpoints_by_text(request.service);
+    const auto of_name = by_text->find(name);
+    if (of_name == by_text->end()) return no_such_instance(roster, request, name);
+    const std::vector<shm::Endpoint>& called = of_name->second;
     if (called.size() > 1) {
       return refused(std::to_string(called.size()) + " instances are called " + name +
                      ": give an address, such as " + called.front().to_text());

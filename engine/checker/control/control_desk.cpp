@@ -20,6 +20,7 @@ namespace {
 
 constexpr Milliseconds kKeepPause{1'000};     // before what could not be kept is tried again
 constexpr Milliseconds kWaitPeriod{10};       // between two looks at who has seen what
+constexpr Milliseconds kLookTime{1};          // of one turn, for all who wait together
 constexpr Milliseconds kProgressPeriod{200};  // between two lines of progress
 constexpr std::size_t kMaxWaiting = 64;       // more than clients there can be
 
@@ -346,7 +347,7 @@ void ControlDesk::leave(Leave how) {
 void ControlDesk::status(const Asker& asker, const Request& request) {
   const Publisher& publisher = *hooks_.publisher();
   if (!request.service.empty()) {
-    auto found = about_service(publisher, steward_.roster(), request.service);
+    auto found = about_service(publisher, request.service);
     if (found.is_null()) {
       refuse(asker, no_such_service(steward_.roster(), request.service));
     } else {
@@ -446,18 +447,26 @@ void ControlDesk::wait(const Asker& asker, const Request& request) {
   }
   if (look_at(*waiting)) return;
   waiting_.push_back(std::move(waiting));
-  loop_.timers().arm(wait_timer_, now + kWaitPeriod);
+  if (waiting_.size() == 1) loop_.timers().arm(wait_timer_, steady_clock::now() + kWaitPeriod);
 }
 
 void ControlDesk::look_at_waiting() {
+  // All together have as much of the loop's time as requests: a turn ends when a look took long,
+  // and the next ones come after a pause.
+  const auto from = steady_clock::now();
+  auto now = from;
   // The one in hand is not in the list: on_gone() takes others out, and look_at() says when this
   // one has gone.
-  for (std::size_t left = waiting_.size(); left != 0 && !waiting_.empty(); --left) {
+  for (std::size_t left = waiting_.size(); left != 0 && !waiting_.empty() && now - from < kLookTime;
+       --left) {
     auto one = std::move(waiting_.front());
     waiting_.pop_front();
     if (!look_at(*one)) waiting_.push_back(std::move(one));
+    now = steady_clock::now();
   }
-  if (!waiting_.empty()) loop_.timers().arm(wait_timer_, steady_clock::now() + kWaitPeriod);
+  if (waiting_.empty()) return;
+  loop_.timers().arm(wait_timer_, now + std::max<steady_clock::duration>(
+                                            kWaitPeriod, kRequestPauseFactor * (now - from)));
 }
 
 // True once it is answered, or its client has gone.

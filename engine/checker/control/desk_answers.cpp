@@ -2,8 +2,8 @@
 #include "engine/checker/control/desk_answers.hpp"
 
 #include <algorithm>
+#include <array>
 #include <map>
-#include <set>
 
 #include "engine/checker/control/change_edit.hpp"
 #include "engine/service_name.hpp"
@@ -34,16 +34,44 @@ json instances_of(const Request& request) {
   return request.instances;
 }
 
-// What of this instance comes from whom.
-const char* origin_of(const Roster& roster, const std::string& service,
-                      const shm::Endpoint& endpoint) {
-  const ServiceSettings* const configured = find_service(roster, service);
-  if (configured != nullptr &&
-      std::any_of(configured->instances.begin(), configured->instances.end(),
-                  [&](const InstanceSettings& one) { return one.endpoint == endpoint; })) {
-    return "configuration";
+// Who named it, which the roster has noted.
+const char* origin_of(const InstanceSettings& instance) {
+  switch (instance.named_by) {
+    case shm::EventBy::discovery:
+      return "source";
+    case shm::EventBy::operators:
+      return "operator";
+    default:
+      return "configuration";
   }
-  return roster.named(service, endpoint) != nullptr ? "source" : "operator";
+}
+
+// By slot of `slots`; row by row, so that each row's lines are read in their order.
+std::vector<std::uint64_t> in_flight_each(const Publisher& publisher,
+                                          const std::vector<DrainingSlot>& slots) {
+  const shm::CheckerSegment& segment = publisher.segment();
+  std::vector<std::uint64_t> counts(slots.size(), 0);
+  std::vector<std::size_t> used;  // of `slots`
+  std::vector<shm::Totals> totals(slots.size());
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    if (slots[i].slot >= segment.table.instances.size()) continue;
+    const auto identity =
+        shm::unpack_identity(segment.table.instances[slots[i].slot].identity.load(kRelaxed));
+    // Freed slots have nothing in flight.
+    if (identity.incarnation != slots[i].incarnation || identity.phase == shm::Phase::free)
+      continue;
+    totals[i] = shm::read_record(segment.table.carried[slots[i].slot]);
+    if (slots[i].slot < segment.workers.instance_count) used.push_back(i);
+  }
+  for (std::uint64_t row = 0; row < segment.workers.directory.size(); ++row) {
+    if (!segment.workers.ever_claimed(row)) continue;
+    const auto records = segment.workers.row(row);
+    for (const std::size_t i : used)
+      totals[i] += shm::read_record(records[slots[i].slot]);
+  }
+  for (std::size_t i = 0; i < slots.size(); ++i)
+    counts[i] = static_cast<std::uint64_t>(std::max<std::int64_t>(0, totals[i].in_flight()));
+  return counts;
 }
 
 }  // namespace
@@ -137,21 +165,28 @@ json about_services(const Publisher& publisher) {
   return list;
 }
 
-json about_service(const Publisher& publisher, const Roster& roster, const std::string& name) {
+json about_service(const Publisher& publisher, const std::string& name) {
   const Settings& settings = publisher.settings();
   const auto service = std::find_if(settings.services.begin(), settings.services.end(),
                                     [&](const ServiceSettings& one) { return one.name == name; });
   if (service == settings.services.end()) return {};
   const auto index = static_cast<std::size_t>(service - settings.services.begin());
-  json list = json::array();
+  std::vector<DrainingSlot> slots;
+  std::vector<std::size_t> members;
   for (const PublishedInstance& published : publisher.instances()) {
     if (published.service != index) continue;
-    const InstanceSettings& instance = service->instances[published.instance];
+    slots.push_back({published.slot, published.incarnation});
+    members.push_back(published.instance);
+  }
+  const std::vector<std::uint64_t> in_flight = in_flight_each(publisher, slots);
+  json list = json::array();
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const InstanceSettings& instance = service->instances[members[i]];
     const shm::State state =
-        shm::unpack(publisher.segment().table.states[published.slot].load(kRelaxed));
+        shm::unpack(publisher.segment().table.states[slots[i].slot].load(kRelaxed));
     json one{{"address", instance.endpoint.to_text()},
              {"name", instance.text},
-             {"slot", published.slot},
+             {"slot", slots[i].slot},
              {"health", shm::to_text(state.health)},
              {"reason", shm::to_text(state.reason)},
              {"admin", shm::to_text(state.admin)},
@@ -159,8 +194,8 @@ json about_service(const Publisher& publisher, const Roster& roster, const std::
              {"ejected", state.ejected},
              {"weight", instance.weight},
              {"tier", instance.tier},
-             {"from", origin_of(roster, name, instance.endpoint)},
-             {"in_flight", in_flight_of(publisher, {{published.slot, published.incarnation}})}};
+             {"from", origin_of(instance)},
+             {"in_flight", in_flight[i]}};
     if (!instance.zone.empty()) one["zone"] = instance.zone;
     list.push_back(std::move(one));
   }
@@ -195,29 +230,30 @@ std::variant<std::vector<DrainingSlot>, Refusal> draining_slots(const Publisher&
                                                                 const Request& request) {
   const auto found = find_instances(roster, request);
   if (const auto* refusal = std::get_if<Refusal>(&found)) return *refusal;
+  const auto& endpoints = std::get<std::vector<shm::Endpoint>>(found);
+  std::map<std::array<std::uint64_t, 3>, bool> any;  // by what is looked for
+  for (const shm::Endpoint& endpoint : endpoints)
+    any.emplace(endpoint.to_words(), false);
   std::vector<DrainingSlot> slots;
   const auto instances = publisher.segment().table.instances;
-  for (const shm::Endpoint& endpoint : std::get<std::vector<shm::Endpoint>>(found)) {
-    const auto words = endpoint.to_words();
-    bool any = false;
-    for (std::size_t slot = 0; slot < instances.size(); ++slot) {
-      const shm::InstanceRecord& instance = instances[slot];
-      const auto identity = shm::unpack_identity(instance.identity.load(kRelaxed));
-      if (identity.phase == shm::Phase::free || instance.service.load(kRelaxed) != record) continue;
-      if (instance.endpoint[0].load(kRelaxed) != words[0] ||
-          instance.endpoint[1].load(kRelaxed) != words[1] ||
-          instance.endpoint[2].load(kRelaxed) != words[2]) {
-        continue;
-      }
-      slots.push_back({static_cast<std::uint16_t>(slot), identity.incarnation});
-      any = true;
-    }
+  for (std::size_t slot = 0; slot < instances.size(); ++slot) {
+    const shm::InstanceRecord& instance = instances[slot];
+    const auto identity = shm::unpack_identity(instance.identity.load(kRelaxed));
+    if (identity.phase == shm::Phase::free || instance.service.load(kRelaxed) != record) continue;
+    const auto wanted =
+        any.find({instance.endpoint[0].load(kRelaxed), instance.endpoint[1].load(kRelaxed),
+                  instance.endpoint[2].load(kRelaxed)});
+    if (wanted == any.end()) continue;
+    slots.push_back({static_cast<std::uint16_t>(slot), identity.incarnation});
+    wanted->second = true;
+  }
+  for (const shm::Endpoint& endpoint : endpoints) {
     // One that was removed, and had no request in flight for as long as its slot cooled, is
     // drained.
     const auto changed = roster.changes().instances.find(request.service);
     const bool removed =
         changed != roster.changes().instances.end() && changed->second.contains(endpoint.to_text());
-    if (!any && !removed) {
+    if (!any.at(endpoint.to_words()) && !removed) {
       return Refusal{
           "not_found", "service " + request.service + " has no instance " + endpoint.to_text(), {}};
     }
@@ -226,18 +262,9 @@ std::variant<std::vector<DrainingSlot>, Refusal> draining_slots(const Publisher&
 }
 
 std::uint64_t in_flight_of(const Publisher& publisher, const std::vector<DrainingSlot>& slots) {
-  const shm::CheckerSegment& segment = publisher.segment();
   std::uint64_t sum = 0;
-  for (const DrainingSlot& one : slots) {
-    if (one.slot >= segment.table.instances.size()) continue;
-    const auto identity =
-        shm::unpack_identity(segment.table.instances[one.slot].identity.load(kRelaxed));
-    // Freed slots have nothing in flight.
-    if (identity.incarnation != one.incarnation || identity.phase == shm::Phase::free) continue;
-    shm::Totals totals = shm::read_record(segment.table.carried[one.slot]);
-    totals += shm::sum_rows(segment.workers, one.slot);
-    sum += static_cast<std::uint64_t>(std::max<std::int64_t>(0, totals.in_flight()));
-  }
+  for (const std::uint64_t count : in_flight_each(publisher, slots))
+    sum += count;
   return sum;
 }
 

@@ -39,8 +39,7 @@ void finish_answer(nlohmann::json& answer, const std::string& id, const char* ve
                                           const Roster& roster);
 [[nodiscard]] nlohmann::json about_services(const Publisher& publisher);
 // null if there is no such service.
-[[nodiscard]] nlohmann::json about_service(const Publisher& publisher, const Roster& roster,
-                                           const std::string& service);
+[[nodiscard]] nlohmann::json about_service(const Publisher& publisher, const std::string& service);
 
 // Of one service, or, without a name, of all.
 [[nodiscard]] nlohmann::json about_sources(const std::vector<SourceStatus>& statuses,

@@ -138,6 +138,10 @@ shm::Admin admin_of(const json& value) {
 std::vector<std::string> instances_of(const json& value) {
   std::vector<std::string> instances;
   if (value.is_array()) {
+    if (value.size() > kMaxRequestInstances) {
+      bad("instance names " + std::to_string(value.size()) + " instances: at most " +
+          std::to_string(kMaxRequestInstances) + " a request, so use several");
+    }
     for (const json& one : value)
       instances.push_back(string_of(one, "instance", kMaxTextBytes));
     if (instances.empty()) bad("instance is an empty list");

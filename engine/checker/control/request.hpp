@@ -17,6 +17,7 @@ namespace ballast::checker {
 
 inline constexpr std::size_t kMaxRequestBytes = std::size_t{64} << 10;
 inline constexpr std::size_t kMaxIdBytes = 64;
+inline constexpr std::size_t kMaxRequestInstances = 256;
 inline constexpr Milliseconds kMaxWait{3'600'000};
 inline constexpr Milliseconds kDefaultWait{30'000};
 inline constexpr Milliseconds kMaxEjection{86'400'000};

@@ -191,13 +191,12 @@ const InstanceSettings* Roster::named(const std::string& service,
   return found;
 }
 
-std::vector<shm::Endpoint> Roster::endpoints_called(const std::string& service,
-                                                    const std::string& text) const {
-  std::vector<shm::Endpoint> found;
+Roster::Called Roster::endpoints_by_text(const std::string& service) const {
+  Called called;
+  std::unordered_map<std::string_view, std::unordered_set<Words, WordsHash>> seen;
   const auto take = [&](const InstanceSettings& instance) {
-    if (instance.text == text &&
-        std::find(found.begin(), found.end(), instance.endpoint) == found.end())
-      found.push_back(instance.endpoint);
+    if (seen[instance.text].insert(instance.endpoint.to_words()).second)
+      called[instance.text].push_back(instance.endpoint);
     return false;
   };
   visit_named(service, take);
@@ -206,7 +205,7 @@ std::vector<shm::Endpoint> Roster::endpoints_called(const std::string& service,
       if (change.added) take(change.instance);
     }
   }
-  return found;
+  return called;
 }
 
 std::vector<std::string> Roster::idle_changes() const {

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -66,9 +67,9 @@ class Roster {
   // nothing.
   [[nodiscard]] const InstanceSettings* named(const std::string& service,
                                               const shm::Endpoint& endpoint) const;
-  // Instances with this text, whoever names them, removed ones too.
-  [[nodiscard]] std::vector<shm::Endpoint> endpoints_called(const std::string& service,
-                                                            const std::string& text) const;
+  // Instances by their texts, whoever names them, removed ones too. Good until the next change.
+  using Called = std::unordered_map<std::string_view, std::vector<shm::Endpoint>>;
+  [[nodiscard]] Called endpoints_by_text(const std::string& service) const;
 
   // Changes that act on nobody at present, because nothing names the service or the instance any
   // more: "web" or "web 10.0.0.1:80". They stay, and act again when it comes back.

@@ -99,6 +99,12 @@ TEST_CASE("what is wrong says what would be right") {
             "use ready, drain or maintenance"));
   CHECK(has(wrong(R"({"verb":"add","service":"w","instance":"1.1.1.1:1","name":"a b"})"),
             "name is \"a b\": it stands in a check's Host header"));
+  std::string list = R"("1.1.1.1:1")";
+  for (std::size_t n = 1; n < kMaxRequestInstances; ++n)
+    list += R"(,"1.1.1.1:1")";
+  const std::string many = R"({"verb":"wait","service":"w","instance":[)" + list;
+  CHECK(right(many + "]}").instances.size() == kMaxRequestInstances);
+  CHECK(has(wrong(many + R"(,"1.1.1.1:1"]})"), "names 257 instances: at most 256 a request"));
   CHECK(has(wrong(R"({"verb":"status","id":[]})"), "id must be a string or a number"));
   CHECK(has(wrong(R"({"verb":"wait","service":"w","timeout_ms":3600001})"), "3600000"));
   CHECK(has(wrong(R"({"verb":"status","service":")" + std::string(64, 'a') + "\"}"),
