@@ -369,8 +369,8 @@ TEST_CASE("the defaults are a configuration, and the one that holds without any"
   // These say nothing without another key, and are refused for that.
   for (const char* key :
        {"choices", "hot_cold", "retry_budget.minimum", "panic.then", "stale.after",
-        "check.tcp_sentinel", "check.preset", "check.max_output_bytes", "check.tls.enabled",
-        "check.tls.verify", "slow_start.aggression", "slow_start.floor"}) {
+        "check.tcp_sentinel", "check.watch", "check.preset", "check.max_output_bytes",
+        "check.tls.enabled", "check.tls.verify", "slow_start.aggression", "slow_start.floor"}) {
     const std::size_t at = rest.find("service.NAME." + std::string(key) + " ");
     REQUIRE_MESSAGE(at != std::string::npos, key);
     rest.erase(at, rest.find('\n', at) + 1 - at);
