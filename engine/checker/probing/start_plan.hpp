@@ -1,9 +1,10 @@
-// When planned checks are made, so that never many start at once: not after a start or a reload, not
-// while a network comes back, not when this process was kept from running. Checks that a lost
-// connection or reported failures bring forward are not planned, and not counted here. It knows how many
-// checks a second there are to be, plans each where there is room near the time that is wanted, and
-// holds back what would be too much when its time has come. Pure: no clock, no timers, randomness
-// from the caller. The prober owns one; a checker that takes over starts with an empty plan.
+// When planned checks are made, so that never many start at once: not after a start or a reload,
+// not while a network comes back, not when this process was kept from running. Checks that a lost
+// connection or reported failures bring forward are not planned, and not counted here. It knows how
+// many checks a second there are to be, plans each where there is room near the time that is
+// wanted, and holds back what would be too much when its time has come. Pure: no clock, no timers,
+// randomness from the caller. The prober owns one; a checker that takes over starts with an empty
+// plan.
 #pragma once
 
 #include <array>
