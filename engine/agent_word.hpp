@@ -5,7 +5,9 @@
 //
 //   bits 0-1     in or out of service: 0 never spoken of, else 1 + shm::Admin
 //   bits 2-3     health: 0 never spoken of, 1 up, 2 down
+//   bits 4-5     what the checks say of the health: 0 not kept, else 1 + shm::Health
 //   bits 8-23    weight: 0 never spoken of, else 1 + percent of the configured one
+//   bits 24-31   and the reason for it
 //   bits 32-63   requests at once: 0 never spoken of, else 1 + the number, 0 being no limit
 #pragma once
 
@@ -64,6 +66,30 @@ struct AgentReport {
   if (percent != 0 && percent - 1 <= kMaxAgentPercent) report.weight_percent = percent - 1;
   if (in_flight != 0 && in_flight - 1 <= kMaxAgentInFlight) report.max_in_flight = in_flight - 1;
   return report;
+}
+
+// What the checks say of an instance. Kept beside what its agent says, since an agent's "down"
+// hides it in the state word, and has the reason that a check of the agent itself gives as well.
+struct Checked {
+  shm::Health health = shm::Health::unknown;
+  shm::Reason reason = shm::Reason::none;
+
+  friend bool operator==(const Checked&, const Checked&) = default;
+};
+inline constexpr std::uint64_t kCheckedBits = 0xff00'0030;
+
+[[nodiscard]] constexpr std::uint64_t pack(const Checked& checked) noexcept {
+  return (static_cast<std::uint64_t>(checked.health) + 1) << 4 |
+         static_cast<std::uint64_t>(checked.reason) << 24;
+}
+
+// From an instance's state word and its agent's. Never fails either.
+[[nodiscard]] constexpr Checked checked(const shm::State& state, std::uint64_t word) noexcept {
+  const auto health = static_cast<unsigned>(word >> 4 & 3);
+  const auto reason = static_cast<unsigned>(word >> 24 & 0xff);
+  if (state.reason != shm::Reason::agent_down || health == 0 || reason >= shm::kReasonCount)
+    return {state.health, state.reason};
+  return {static_cast<shm::Health>(health - 1), static_cast<shm::Reason>(reason)};
 }
 
 // Whether an instance may be in service: what the configuration says and what its agent says, the

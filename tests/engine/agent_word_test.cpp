@@ -31,6 +31,29 @@ TEST_CASE("whatever an agent may have said survives the word") {
   }
 }
 
+TEST_CASE("what the checks said is kept beside it") {
+  using shm::Health;
+  using shm::Reason;
+  const AgentReport down{.up = false, .weight_percent = 100, .max_in_flight = kMaxAgentInFlight};
+  shm::State hidden;
+  hidden.health = Health::down;
+  hidden.reason = Reason::agent_down;
+  for (const Checked checks :
+       {Checked{Health::up, Reason::passed}, Checked{Health::unknown, Reason::not_checked},
+        Checked{Health::down, Reason::agent_down}}) {
+    const std::uint64_t word = pack(down) | pack(checks);
+    CHECK(unpack_agent(word) == down);
+    CHECK(unpack_agent(word & kCheckedBits) == AgentReport{});
+    CHECK(checked(hidden, word) == checks);
+    CHECK(checked(hidden, word & kCheckedBits) == checks);
+  }
+  CHECK(checked(hidden, pack(down)) == Checked{Health::down, Reason::agent_down});
+  shm::State shown = hidden;
+  shown.reason = Reason::timeout;
+  CHECK(checked(shown, pack(Checked{Health::up, Reason::passed})) ==
+        Checked{Health::down, Reason::timeout});
+}
+
 TEST_CASE("a word that nobody stored reads as nothing out of bounds") {
   std::uint64_t word = 0x9e3779b97f4a7c15;
   for (int i = 0; i < 10'000; ++i) {

@@ -20,12 +20,6 @@ namespace ballast::checker {
   return service.agent.port != 0 || service.check.kind == CheckKind::agent;
 }
 
-// What the checks said of an instance whose state word says this: an agent's "down" hides a health
-// that was not down.
-[[nodiscard]] inline shm::Health checked_health(const shm::State& state) noexcept {
-  return state.reason == shm::Reason::agent_down ? shm::Health::up : state.health;
-}
-
 [[nodiscard]] inline bool is_usable(shm::Health health, shm::Admin admin, bool trusted) noexcept {
   const bool healthy = health == shm::Health::up || (health == shm::Health::unknown && trusted);
   return healthy && admin == shm::Admin::ready;

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/checker/publishing/instance_use.hpp"
+#include "engine/agent_word.hpp"
 #include "engine/hash.hpp"
 #include "engine/service_name.hpp"
 #include "shm/generation.hpp"
@@ -19,7 +19,7 @@ namespace {
 
 constexpr const char* kOtherZone = "elsewhere";
 
-// Calls `see` with the service's name, the record and the state of each instance.
+// Calls `see` with the service's name, the record, the state and the agent's word of each instance.
 template <class See>
 void for_each_known(const std::string& directory, See see) {
   const auto file = shm::MappedFile::open(shm::locator_path(directory),
@@ -43,7 +43,8 @@ void for_each_known(const std::string& directory, See see) {
     if (shm::unpack_identity(shm::get(record.identity)).phase != shm::Phase::live) continue;
     const std::uint64_t service = shm::get(record.service);
     if (service >= names.size() || names[service].empty()) continue;
-    see(names[service], record, shm::unpack(shm::get(table.states[slot])));
+    see(names[service], record, shm::unpack(shm::get(table.states[slot])),
+        shm::get(table.load_details[slot].agent));
   }
 }
 
@@ -62,8 +63,8 @@ std::uint32_t within(std::uint64_t value, T low, T high) {
 std::map<InstanceKey, shm::Health> read_known_health(const std::string& directory) {
   std::map<InstanceKey, shm::Health> known;
   for_each_known(directory, [&](const std::string& service, const shm::InstanceRecord& record,
-                                const shm::State& state) {
-    known[{service, endpoint_words(record)}] = checked_health(state);
+                                const shm::State& state, std::uint64_t agent) {
+    known[{service, endpoint_words(record)}] = engine::checked(state, agent).health;
   });
   return known;
 }
@@ -72,7 +73,7 @@ std::map<std::string, std::vector<InstanceSettings>> read_known_members(
     const std::string& directory, const std::string& own_zone) {
   std::map<std::string, std::vector<InstanceSettings>> known;
   for_each_known(directory, [&](const std::string& service, const shm::InstanceRecord& record,
-                                const shm::State& state) {
+                                const shm::State& state, std::uint64_t) {
     InstanceSettings instance;
     instance.endpoint = shm::Endpoint::from_words(endpoint_words(record));
     if (instance.endpoint.family == shm::Family::none) return;

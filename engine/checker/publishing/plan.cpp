@@ -274,7 +274,9 @@ void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, con
   }
   // An agent's word holds through reloads and restarts, for as long as there is an agent to ask.
   shm::Word64& agent = table.load_details[i.slot].agent;
-  if (!has_agent(service) && agent.load(kRelaxed) != 0) agent.store(0, kRelaxed);
+  // What the checks said beside it is still to be read.
+  if (const std::uint64_t said = agent.load(kRelaxed); !has_agent(service) && said != 0)
+    agent.store(said & engine::kCheckedBits, kRelaxed);
   state.admin = engine::strictest(instance.admin, engine::unpack_agent(agent.load(kRelaxed)));
   derive_use(state, instance.weight, is_trusted(service.check));
   shm::put(record.weight, instance.weight);

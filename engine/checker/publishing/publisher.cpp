@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "engine/agent_word.hpp"
 #include "engine/breaker_word.hpp"
 #include "engine/checker/loads/load_watch.hpp"
 #include "engine/checker/loads/token_counter.hpp"
@@ -344,7 +345,8 @@ void Publisher::State::remember(const Settings& wanted, const Plan& plan, std::u
       const shm::State state = shm::unpack(segment.table.states[p.slot].load(kRelaxed));
       by_slot[p.slot] = static_cast<std::uint16_t>(instances.size());
       instances.push_back(
-          {p.slot, p.incarnation, s, i, p.is_new || p.returns, checked_health(state)});
+          {p.slot, p.incarnation, s, i, p.is_new || p.returns,
+           engine::checked(state, segment.table.load_details[p.slot].agent.load(kRelaxed)).health});
     }
   }
   follow_loads(plan);

@@ -109,15 +109,12 @@ void Steering::follow(const Segment& segment, const Settings& settings,
     if (!service.outlier.enabled) instance.has_judged = false;
     // The health that applying left: that of before, or none for one that came back from cooling.
     const shm::State state = shm::unpack(segment.table.states[p.slot].load(kRelaxed));
-    if (state.reason != shm::Reason::agent_down) {
-      instance.health = state.health;
-      instance.reason = state.reason;
-    } else if (!is_known) {
-      instance.health = checked_health(state);
-      instance.reason = shm::Reason::passed;
-    }  // else the agent's word hides what the checks said
+    const std::uint64_t agent = segment.table.load_details[p.slot].agent.load(kRelaxed);
+    const engine::Checked checked = engine::checked(state, agent);
+    instance.health = checked.health;
+    instance.reason = checked.reason;
     instance.admin = settings.services[p.service].instances[p.instance].admin;
-    instance.agent = engine::unpack_agent(segment.table.load_details[p.slot].agent.load(kRelaxed));
+    instance.agent = engine::unpack_agent(agent);
     instances_.emplace(p.slot, instance);
     if (is_known) known.erase(found);
     if (p.is_new) is_new.insert(p.slot);
@@ -360,7 +357,9 @@ void Steering::put_details(const Segment& segment, const Instance& instance,
   put(details.multiplier_ppm, static_cast<std::uint64_t>(std::lround(c.multiplier * 1e6)));
   put(details.weight_reason, static_cast<std::uint64_t>(c.reason));
   put(details.utilisation_ppm, static_cast<std::uint64_t>(std::lround(c.utilisation * 1e6)));
-  put(details.agent, engine::pack(instance.agent));
+  const std::uint64_t agent = engine::pack(instance.agent);
+  put(details.agent,
+      agent == 0 ? 0 : agent | engine::pack(engine::Checked{instance.health, instance.reason}));
   put(details.ejections, instance.ejection.times());
   put_time(details.ejected_until_ns, instance.ejection.until_ms(),
            instance.ejection.by_operator() ? kByOperatorBit : 0);

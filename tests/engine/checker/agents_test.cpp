@@ -180,6 +180,34 @@ TEST_CASE("an agent as the check acts at once, before `fall` has counted") {
   CHECK(world.told("instance_down", "probe") == 0);
 }
 
+TEST_CASE("a check of the agent that found it down keeps that through reloads and successors") {
+  World world;
+  ServiceSettings& service = world.settings.services[0];
+  service.check.kind = CheckKind::agent;
+  service.check.port = service.agent.port;
+  service.check.fall = 1;
+  service.check.rise = 1'000'000;
+  service.agent.port = 0;
+  world.agent.say("up\n");
+  world.start();
+  world.until([](const shm::State& s) { return s.usable; });
+  world.agent.say("down\n");
+  world.asked(3);
+  CHECK(world.state().reason == Reason::agent_down);
+  for (int i = 0; i < 3; ++i)
+    world.reload();
+  CHECK(world.told("instance_down", "probe") == 0);
+  CHECK(world.told("instance_down", "agent") == 1);
+  // The agent takes its word back, but the checks have not passed `rise` times.
+  world.checker->leave();
+  world.events.clear();
+  world.agent.say("up\n");
+  world.start();
+  world.asked(3);
+  CHECK(world.state().health == Health::down);
+  CHECK(world.told("instance_up", "probe") == 0);
+}
+
 TEST_CASE("what was heard in the shadow is published with the take-over") {
   World world;
   world.agent.say("drain\n");
