@@ -24,6 +24,30 @@ void require_name(const std::string& name) {
     require(c > ' ' && c <= '~' && !(c >= 'A' && c <= 'Z'));
 }
 
+// A few bytes for each service, of one target or another, at long lists of addresses: what no
+// single message can hold.
+void multiply(const std::vector<std::uint8_t>& bytes) {
+  std::vector<DnsService> services;
+  for (std::size_t i = 0; i + 4 <= bytes.size() && services.size() < 4000; i += 4) {
+    services.push_back({bytes[i], bytes[i + 1],
+                        static_cast<std::uint16_t>(bytes[i + 2] << 8U | bytes[i + 3]),
+                        std::string(1, static_cast<char>('a' + bytes[i] % 3))});
+  }
+  std::map<std::string, std::vector<ballast::shm::Endpoint>> addresses;
+  std::size_t count = 1;
+  for (const char* target : {"a", "b", "c"}) {
+    for (std::size_t i = 0; i < count; ++i) {
+      ballast::shm::Endpoint endpoint = *ballast::shm::parse_endpoint("10.0.0.1:1");
+      endpoint.port = 0;
+      addresses[target].push_back(endpoint);
+    }
+    count *= 60;
+  }
+  const Discovered found = to_instances(services, addresses);
+  require(found.instances.size() <= kMaxInstances);
+  require(found.error.empty() || found.instances.empty());
+}
+
 void read(const std::vector<std::uint8_t>& bytes) {
   const auto message = parse_dns_message(bytes);
   if (!message) return;
@@ -38,7 +62,10 @@ void read(const std::vector<std::uint8_t>& bytes) {
   }
   for (const DnsService& service : message->services)
     require_name(service.target);
-  for (const auto& one : to_instances(message->services, addresses)) {
+  const Discovered found = to_instances(message->services, addresses);
+  require(found.instances.size() <= kMaxInstances);
+  require(found.error.empty() || found.instances.empty());
+  for (const auto& one : found.instances) {
     require(one.weight >= 1 && one.weight <= kMaxWeight && one.tier <= kMaxTier);
     require(one.endpoint.port != 0 && one.text == one.endpoint.to_text());
   }
@@ -49,6 +76,7 @@ void read(const std::vector<std::uint8_t>& bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::vector<std::uint8_t> bytes(data, data + size);
   read(bytes);
+  multiply(bytes);
   // Past the header, which says how many records there are.
   std::vector<std::uint8_t> answer{0, 7, 0x81, 0x80, 0, 0, 0, 2, 0, 1, 0, 2};
   answer.insert(answer.end(), bytes.begin(), bytes.end());

@@ -97,8 +97,8 @@ class Daemon {
         checker_(loop, checker_options()),
         steward_(
             loop, [this](const Settings& wanted) { return apply(wanted); },
-            [](const shm::Error& error) {
-              tell(Level::error, "discovered_refused", {{"because", error.to_text()}});
+            [this](const std::string& service, std::size_t source, const shm::Status& status) {
+              sources_.judged(service, source, status);
             }),
         sources_(loop, steward_, checker_),
         reader_(
@@ -199,9 +199,11 @@ class Daemon {
     // Now nobody else keeps any. Those that cannot be read are left where they are.
     if (const auto loaded = control_.load_changes(); !loaded)
       tell(Level::error, "changes_unreadable", {{"because", loaded.error().to_text()}});
+    steward_.settle();
     const auto taken = checker_.take(std::move(lease), steward_.roster().compose());
     if (!taken) return fail(with_advice(taken.error()));
     stage_ = Stage::office;
+    tell_exceeded(steward_.roster().compose());
     control_.open();
     metrics_.follow(steward_.roster().configured());
     return true;
@@ -209,6 +211,9 @@ class Daemon {
 
   // What the steward asks for, also while sources find things before anybody is in charge.
   shm::Status apply(const Settings& wanted) {
+    // Beforehand, since nothing could be taken with a set that can never be published.
+    if (auto fits = checker::check_size(wanted); !fits) return fits;
+    if (stage_ == Stage::office) tell_exceeded(wanted);
     switch (stage_) {
       case Stage::start:
         break;
@@ -219,6 +224,14 @@ class Daemon {
         return checker_.reload(wanted);
     }
     return shm::Done{};
+  }
+
+  // The configuration alone was judged before; this is with what sources and operators add. Once,
+  // until it fits again.
+  void tell_exceeded(const Settings& wanted) {
+    const auto exceeded = exceeded_limit(wanted);
+    if (exceeded && !exceeded_) tell(Level::warning, "limit_exceeded", {{"because", *exceeded}});
+    exceeded_ = exceeded.has_value();
   }
 
   bool take_now() {
@@ -240,6 +253,7 @@ class Daemon {
   bool take_over() {
     // The running one knows them: better that it goes on than that they are lost.
     if (const auto loaded = control_.load_changes(); !loaded) return fail(loaded.error().to_text());
+    steward_.settle();
     const Settings settings = steward_.roster().compose();
     checker_.start_in_shadow(settings, directory_);
     stage_ = Stage::shadow;
@@ -360,6 +374,7 @@ class Daemon {
   std::optional<Timers::Id> watchdog_timer_;
   bool stopping_ = false;
   bool failed_ = false;
+  bool exceeded_ = false;
   // Before anything is checked; checking and publishing nothing; being the one writer.
   enum class Stage : std::uint8_t { start, shadow, office };
   Stage stage_ = Stage::start;

@@ -23,7 +23,7 @@ void DaemonSources::begin(const std::string& directory) {
     // Of which source each came nobody knows. Every one stands for all of them until it answers;
     // those of the configuration count by themselves.
     for (std::size_t i = 0; i < service.sources.size(); ++i) {
-      steward_.begin_with(service.name, i, members->second);
+      steward_.inherit(service.name, i, members->second);
       set_.inherit(service.name, i, members->second.size());
     }
   }

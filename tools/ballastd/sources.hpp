@@ -38,6 +38,10 @@ class DaemonSources {
   // After the steward has taken a configuration. All look again.
   void configure();
 
+  void judged(const std::string& service, std::size_t source, const shm::Status& status) {
+    set_.judged(service, source, status);
+  }
+
   [[nodiscard]] const checker::SourceSet& set() const noexcept { return set_; }
 
  private:

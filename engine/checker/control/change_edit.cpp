@@ -50,6 +50,7 @@ struct Edit {
   const Roster& roster;
   const shm::Endpoint& endpoint;
   const InstanceSettings* named;  // by the configuration or a source; null: by nobody
+  bool provisional;               // what is said there is not to be compared with
   InstanceChange& change;
 
   [[nodiscard]] bool exists() const {
@@ -61,15 +62,15 @@ struct Edit {
 
   void set_admin(shm::Admin admin) const {
     change.admin.reset();
-    if (base().admin != admin) change.admin = admin;
+    if (provisional || base().admin != admin) change.admin = admin;
   }
   void set_weight(std::uint32_t weight) const {
     change.weight.reset();
-    if (base().weight != weight) change.weight = weight;
+    if (provisional || base().weight != weight) change.weight = weight;
   }
 
   [[nodiscard]] std::optional<Refusal> add() const {
-    if (named != nullptr) {
+    if (named != nullptr && !provisional) {
       if (request.tier || request.zone || request.name) {
         return refused(endpoint.to_text() +
                        " is named by the configuration or a source, which say its tier, zone and "
@@ -90,9 +91,14 @@ struct Edit {
     instance.admin = request.admin.value_or(shm::Admin::ready);
     // Asked for again, word for word: what was changed since stays.
     if (change.added && !change.removed && change.instance == instance) return std::nullopt;
-    change = InstanceChange{};
+    const InstanceChange before = std::exchange(change, InstanceChange{});
     change.added = true;
     change.instance = std::move(instance);
+    if (provisional) {
+      // Perhaps a source goes on naming it, and then these count.
+      change.admin = request.admin ? request.admin : before.admin;
+      change.weight = request.weight ? request.weight : before.weight;
+    }
     return std::nullopt;
   }
 
@@ -212,7 +218,12 @@ std::variant<RuntimeChanges, Refusal> edit_changes(const Roster& roster, const R
   for (const shm::Endpoint& endpoint : std::get<std::vector<shm::Endpoint>>(found)) {
     const auto text = endpoint.to_text();
     InstanceChange& change = of_service[text];
-    const Edit edit{request, roster, endpoint, roster.named(request.service, endpoint), change};
+    const Edit edit{request,
+                    roster,
+                    endpoint,
+                    roster.named(request.service, endpoint),
+                    roster.is_provisional(request.service, endpoint),
+                    change};
     if (auto refusal = edit.make()) return *refusal;
     if (is_nothing(change)) of_service.erase(text);
   }

@@ -45,6 +45,14 @@ void name_by(InstanceSettings& instance, shm::EventBy by) {
   instance.named_by = instance.weight_by = instance.admin_by = by;
 }
 
+Set as_discovered(Set instances) {
+  for (InstanceSettings& instance : instances) {
+    keep_within_limits(instance);
+    name_by(instance, shm::EventBy::discovery);
+  }
+  return instances;
+}
+
 // The members of one service, as they are being found.
 class Members {
  public:
@@ -85,7 +93,7 @@ bool is_fit_for_text(std::string_view text) {
 }
 
 void Roster::configure(Settings configured) {
-  std::map<std::pair<std::string, std::size_t>, Set> kept;
+  std::map<Key, Found> kept;
   for (const ServiceSettings& service : configured.services) {
     const auto before =
         std::find_if(configured_.services.begin(), configured_.services.end(),
@@ -95,6 +103,7 @@ void Roster::configure(Settings configured) {
     const std::vector<SourceSettings>& now = service.sources;
     std::vector<bool> taken(old.size(), false);
     std::vector<std::size_t> from(now.size(), old.size());
+    std::vector<bool> replaces(now.size(), false);
     for (std::size_t i = 0; i < now.size(); ++i) {
       for (std::size_t j = 0; j < old.size(); ++j) {
         if (taken[j] || old[j] != now[i]) continue;
@@ -107,27 +116,76 @@ void Roster::configure(Settings configured) {
       if (from[i] != old.size() || taken[i]) continue;
       taken[i] = true;
       from[i] = i;
+      replaces[i] = true;
     }
     for (std::size_t i = 0; i < now.size(); ++i) {
       const auto set = discovered_.find({service.name, from[i]});
       if (from[i] == old.size() || set == discovered_.end()) continue;
-      kept.emplace(std::pair(service.name, i), std::move(set->second));
+      Found found = std::move(set->second);
+      if (replaces[i]) {
+        found.provisional = true;
+        found.offered.reset();
+      }
+      kept.emplace(std::pair(service.name, i), std::move(found));
     }
   }
   discovered_ = std::move(kept);
   configured_ = std::move(configured);
+  leave_added_to_operators();
 }
 
 void Roster::discover(const std::string& service, std::size_t source, Set instances) {
-  for (InstanceSettings& instance : instances) {
-    keep_within_limits(instance);
-    name_by(instance, shm::EventBy::discovery);
+  discovered_[{service, source}] = Found{as_discovered(std::move(instances)), false, {}, false};
+}
+
+void Roster::inherit(const std::string& service, std::size_t source, Set instances) {
+  for (InstanceSettings& instance : instances)
+    instance.admin = shm::Admin::ready;
+  discovered_[{service, source}] = Found{as_discovered(std::move(instances)), true, {}, false};
+  leave_added_to_operators();
+}
+
+void Roster::offer(const std::string& service, std::size_t source, Set instances) {
+  Found& found = discovered_[{service, source}];
+  found.offered = as_discovered(std::move(instances));
+  found.offered_provisional = false;
+}
+
+std::vector<Roster::Key> Roster::offered() const {
+  std::vector<Key> keys;
+  for (const auto& [key, found] : discovered_) {
+    if (found.offered) keys.push_back(key);
   }
-  discovered_[{service, source}] = std::move(instances);
+  return keys;
+}
+
+void Roster::swap_offered(const Key& key) {
+  Found& found = discovered_.at(key);
+  std::swap(found.set, *found.offered);
+  std::swap(found.provisional, found.offered_provisional);
+}
+
+void Roster::forget_offered(const Key& key) {
+  discovered_.at(key).offered.reset();
 }
 
 void Roster::change(RuntimeChanges changes) {
   changes_ = std::move(changes);
+  leave_added_to_operators();
+}
+
+// In a provisional set they are there because of the operators, and would come back by it when
+// those remove them.
+void Roster::leave_added_to_operators() {
+  for (auto& [key, found] : discovered_) {
+    if (!found.provisional) continue;
+    const auto changes = changes_.instances.find(key.first);
+    if (changes == changes_.instances.end()) continue;
+    std::erase_if(found.set, [&changed = changes->second](const InstanceSettings& instance) {
+      const auto change = changed.find(instance.endpoint.to_text());
+      return change != changed.end() && change->second.added;
+    });
+  }
 }
 
 Settings Roster::compose() const {
@@ -146,7 +204,7 @@ Settings Roster::compose() const {
     for (std::size_t source = 0; source < service.sources.size(); ++source) {
       const auto found = discovered_.find({service.name, source});
       if (found == discovered_.end()) continue;
-      for (const InstanceSettings& instance : found->second)
+      for (const InstanceSettings& instance : found->second.set)
         members.add(instance);
     }
     if (changes != nullptr) {
@@ -168,13 +226,13 @@ void Roster::visit_named(const std::string& name, Visit visit) const {
   for (const ServiceSettings& service : configured_.services) {
     if (service.name != name) continue;
     for (const InstanceSettings& instance : service.instances) {
-      if (visit(instance)) return;
+      if (visit(instance, false)) return;
     }
     for (std::size_t i = 0; i < service.sources.size(); ++i) {
       const auto set = discovered_.find({name, i});
       if (set == discovered_.end()) continue;
-      for (const InstanceSettings& instance : set->second) {
-        if (visit(instance)) return;
+      for (const InstanceSettings& instance : set->second.set) {
+        if (visit(instance, set->second.provisional)) return;
       }
     }
   }
@@ -183,9 +241,19 @@ void Roster::visit_named(const std::string& name, Visit visit) const {
 const InstanceSettings* Roster::named(const std::string& service,
                                       const shm::Endpoint& endpoint) const {
   const InstanceSettings* found = nullptr;
-  visit_named(service, [&](const InstanceSettings& instance) {
+  visit_named(service, [&](const InstanceSettings& instance, bool /*provisional*/) {
     if (instance.endpoint != endpoint) return false;
     found = &instance;
+    return true;
+  });
+  return found;
+}
+
+bool Roster::is_provisional(const std::string& service, const shm::Endpoint& endpoint) const {
+  bool found = false;
+  visit_named(service, [&](const InstanceSettings& instance, bool provisional) {
+    if (instance.endpoint != endpoint) return false;
+    found = provisional;
     return true;
   });
   return found;
@@ -194,7 +262,7 @@ const InstanceSettings* Roster::named(const std::string& service,
 Roster::Called Roster::endpoints_by_text(const std::string& service) const {
   Called called;
   std::unordered_map<std::string_view, std::unordered_set<Words, WordsHash>> seen;
-  const auto take = [&](const InstanceSettings& instance) {
+  const auto take = [&](const InstanceSettings& instance, bool /*provisional*/) {
     if (seen[instance.text].insert(instance.endpoint.to_words()).second)
       called[instance.text].push_back(instance.endpoint);
     return false;
@@ -202,7 +270,7 @@ Roster::Called Roster::endpoints_by_text(const std::string& service) const {
   visit_named(service, take);
   if (const auto changes = changes_.instances.find(service); changes != changes_.instances.end()) {
     for (const auto& [address, change] : changes->second) {
-      if (change.added) take(change.instance);
+      if (change.added) take(change.instance, false);
     }
   }
   return called;
@@ -225,7 +293,7 @@ std::vector<std::string> Roster::idle_changes() const {
       for (std::size_t i = 0; i < service->second->sources.size(); ++i) {
         const auto set = discovered_.find({name, i});
         if (set == discovered_.end()) continue;
-        for (const InstanceSettings& instance : set->second)
+        for (const InstanceSettings& instance : set->second.set)
           named.insert(instance.endpoint.to_words());
       }
     }

@@ -54,7 +54,23 @@ class Roster {
   // The last good set of a source of a service (its index in ServiceSettings::sources).
   void discover(const std::string& service, std::size_t source,
                 std::vector<InstanceSettings> instances);
+  // Until it has one: who belonged to the service before the start, as a table tells, which knows
+  // neither who named each nor who drained it, and whose weights are operators' and agents' too. So
+  // nobody counts as drained by that, nothing that an operator asks for is compared with it, and
+  // what an operator added is the operator's alone.
+  void inherit(const std::string& service, std::size_t source,
+               std::vector<InstanceSettings> instances);
   void change(RuntimeChanges changes);
+
+  // A set that waits to be tried; it replaces one that waits already.
+  using Key = std::pair<std::string, std::size_t>;
+  void offer(const std::string& service, std::size_t source,
+             std::vector<InstanceSettings> instances);
+  [[nodiscard]] std::vector<Key> offered() const;
+  // Puts the offered set in the place of the one that counts, which is the offered one from then
+  // on: to try it, and to go back.
+  void swap_offered(const Key& key);
+  void forget_offered(const Key& key);
 
   [[nodiscard]] const Settings& configured() const noexcept { return configured_; }
   [[nodiscard]] const RuntimeChanges& changes() const noexcept { return changes_; }
@@ -70,19 +86,32 @@ class Roster {
   // Instances by their texts, whoever names them, removed ones too. Good until the next change.
   using Called = std::unordered_map<std::string_view, std::vector<shm::Endpoint>>;
   [[nodiscard]] Called endpoints_by_text(const std::string& service) const;
+  // Whether only an inherited set says it, or that of another source in its place: an operator's
+  // word must not be left out for saying the same.
+  [[nodiscard]] bool is_provisional(const std::string& service,
+                                    const shm::Endpoint& endpoint) const;
 
   // Changes that act on nobody at present, because nothing names the service or the instance any
   // more: "web" or "web 10.0.0.1:80". They stay, and act again when it comes back.
   [[nodiscard]] std::vector<std::string> idle_changes() const;
 
  private:
-  // Calls `visit` with every instance that the configuration or a source names, until it is true.
+  struct Found {
+    std::vector<InstanceSettings> set;
+    bool provisional = false;  // not from this source
+    std::optional<std::vector<InstanceSettings>> offered;
+    bool offered_provisional = false;  // after a swap
+  };
+
+  void leave_added_to_operators();
+  // Calls `visit` with every instance that the configuration or a source names, and whether that is
+  // provisional, until it is true.
   template <class Visit>
   void visit_named(const std::string& service, Visit visit) const;
 
   Settings configured_;
   RuntimeChanges changes_;
-  std::map<std::pair<std::string, std::size_t>, std::vector<InstanceSettings>> discovered_;
+  std::map<Key, Found> discovered_;
 };
 
 }  // namespace ballast::checker

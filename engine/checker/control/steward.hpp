@@ -1,7 +1,8 @@
 // Keeps the roster and sees to it that the checker does what the roster says: at once for a reload
 // and for what an operator changes, who both want to know whether it worked; together with whatever
 // else comes meanwhile for sets that sources found. What cannot be applied leaves the roster as it
-// was, but for a found set, which is tried again with the next change.
+// was: of sets that were found together each is tried alone then, and one that is refused is
+// forgotten and told of, so that it cannot stand in the way of others or of an operator.
 //
 // One thread: everything is called from, and called back on, the loop's. If the process dies, the
 // roster goes with it: its parts are made again from the configuration, the sources and the file of
@@ -29,11 +30,12 @@ class Steward {
  public:
   // Makes the checker do what it is given.
   using Apply = std::function<shm::Status(const Settings&)>;
-  // A set that a source found could not be applied.
-  using OnError = std::function<void(const shm::Error&)>;
+  // What became of a set that a source found: whether it counts.
+  using OnJudged = std::function<void(const std::string& service, std::size_t source,
+                                      const shm::Status& status)>;
 
   // `loop` must outlive the steward. Nothing is applied before somebody asks for it.
-  Steward(Loop& loop, Apply apply, OnError on_error);
+  Steward(Loop& loop, Apply apply, OnJudged on_judged);
   ~Steward();
   Steward(const Steward&) = delete;
   Steward& operator=(const Steward&) = delete;
@@ -43,9 +45,9 @@ class Steward {
   // For the start, while nothing is to be applied yet.
   void begin_with(Settings configured) { roster_.configure(std::move(configured)); }
   void begin_with(RuntimeChanges changes) { roster_.change(std::move(changes)); }
-  void begin_with(const std::string& service, std::size_t source,
-                  std::vector<InstanceSettings> instances) {
-    roster_.discover(service, source, std::move(instances));
+  void inherit(const std::string& service, std::size_t source,
+               std::vector<InstanceSettings> instances) {
+    roster_.inherit(service, source, std::move(instances));
   }
 
   // At once. On error the roster is as before.
@@ -53,6 +55,9 @@ class Steward {
   shm::Status change(RuntimeChanges changes);
   // What it began with.
   shm::Status apply();
+
+  // What was found until now, without waiting for more.
+  void settle();
 
   // Soon.
   void discover(const std::string& service, std::size_t source,
@@ -63,14 +68,17 @@ class Steward {
   [[nodiscard]] Settings composed(shm::EventBy cause) const;
   template <class Undo>
   shm::Status apply_now(shm::EventBy cause, Undo undo);
+  void arm_gathering();
   void apply_gathered();
+  void judge(const std::vector<Roster::Key>& keys);
 
   Loop& loop_;
   Apply apply_;
-  OnError on_error_;
+  OnJudged on_judged_;
   Roster roster_;
   Timers::Id timer_;
   bool gathering_ = false;
+  bool alone_ = false;  // one set after the other: together they were refused
   Timers::TimePoint not_before_;
 };
 

@@ -4,10 +4,9 @@
 #include <algorithm>
 #include <iterator>
 #include <set>
+#include <string_view>
 #include <tuple>
 #include <utility>
-
-#include "engine/checker/discovery/source.hpp"
 
 namespace ballast::checker {
 namespace {
@@ -27,9 +26,8 @@ InstanceSettings instance_at(shm::Endpoint address, std::uint16_t port) {
   return instance;
 }
 
-std::vector<InstanceSettings> to_instances(
-    std::vector<DnsService> services,
-    const std::map<std::string, std::vector<shm::Endpoint>>& addresses) {
+Discovered to_instances(std::vector<DnsService> services,
+                        const std::map<std::string, std::vector<shm::Endpoint>>& addresses) {
   std::erase_if(services, [](const DnsService& s) { return s.target.empty() || s.port == 0; });
   std::set<std::uint16_t> priorities;
   std::uint32_t heaviest = 1;
@@ -42,8 +40,24 @@ std::vector<InstanceSettings> to_instances(
     return std::tuple(a.priority, -a.weight, a.target, a.port) <
            std::tuple(b.priority, -b.weight, b.target, b.port);
   });
-  std::vector<InstanceSettings> instances;
+  std::set<std::pair<std::string_view, std::uint16_t>> seen;
+  std::size_t count = 0;
   for (const DnsService& service : services) {
+    if (!seen.emplace(service.target, service.port).second) continue;
+    const auto found = addresses.find(service.target);
+    if (found != addresses.end()) count += found->second.size();
+  }
+  if (count > kMaxInstances) {
+    return {{},
+            std::to_string(seen.size()) + " services lead to " + std::to_string(count) +
+                " instances: at most " + std::to_string(kMaxInstances) + " are taken",
+            {}};
+  }
+  seen.clear();
+  std::vector<InstanceSettings> instances;
+  instances.reserve(count);
+  for (const DnsService& service : services) {
+    if (!seen.emplace(service.target, service.port).second) continue;
     const auto found = addresses.find(service.target);
     if (found == addresses.end()) continue;
     std::uint32_t weight = service.weight;
@@ -56,7 +70,9 @@ std::vector<InstanceSettings> to_instances(
     }
   }
   put_in_order(instances);
-  return instances;
+  Discovered found;
+  found.instances = std::move(instances);
+  return found;
 }
 
 }  // namespace ballast::checker

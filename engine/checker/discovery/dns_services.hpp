@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/checker/discovery/dns_message.hpp"
+#include "engine/checker/discovery/source.hpp"
 #include "engine/checker/settings.hpp"
 #include "shm/endpoint.hpp"
 
@@ -17,8 +18,9 @@ namespace ballast::checker {
 
 // What the services of an answer say, in our terms: the priorities in their order are the tiers
 // (what comes after the last tier belongs to it), and weights above the limit shrink all together.
-// `addresses` are those of the targets.
-[[nodiscard]] std::vector<InstanceSettings> to_instances(
+// `addresses` are those of the targets. Services that together have more than kMaxInstances
+// addresses are an error: a short answer can name one long list of addresses at thousands of ports.
+[[nodiscard]] Discovered to_instances(
     std::vector<DnsService> services,
     const std::map<std::string, std::vector<shm::Endpoint>>& addresses);
 

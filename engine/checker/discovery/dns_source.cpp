@@ -73,6 +73,8 @@ void DnsSource::look() {
   ttl_s_.reset();
   negative_ttl_s_.reset();
   no_such_name_ = false;
+  addresses_ = 0;
+  excess_.clear();
   if (settings_.kind == SourceSettings::Kind::dns_srv) {
     waiting_.emplace_back(name_, DnsType::srv);
   } else {
@@ -121,6 +123,13 @@ void DnsSource::on_answer(const Question& question, const DnsClient::Answer& ans
         std::min(negative_ttl_s_.value_or(*message.negative_ttl_s), *message.negative_ttl_s);
   }
   if (question.second == DnsType::srv) return take_services(message);
+  addresses_ += message.addresses.size();
+  if (addresses_ > kMaxInstances) {
+    excess_ = "more than " + std::to_string(kMaxInstances) + " addresses";
+    waiting_.clear();
+    answered_.clear();
+  }
+  if (!excess_.empty()) return;
   hold(message.ttl_s);
   Addresses& addresses = answered_[question];
   for (const DnsAddress& found : message.addresses) {
@@ -137,6 +146,12 @@ void DnsSource::take_services(const DnsMessage& message) {
   for (const DnsService& service : services_) {
     if (!service.target.empty()) targets.insert(service.target);
   }
+  if (targets.size() > kMaxDnsTargets) {
+    excess_ = std::to_string(targets.size()) + " targets: at most " +
+              std::to_string(kMaxDnsTargets) + " are looked up";
+    return;
+  }
+  addresses_ += message.additional.size();
   std::set<std::string> told;
   for (const DnsAddress& found : message.additional) {
     if (!targets.contains(found.name)) continue;
@@ -150,27 +165,31 @@ void DnsSource::take_services(const DnsMessage& message) {
   }
 }
 
-std::vector<InstanceSettings> DnsSource::instances_found() {
+Discovered DnsSource::instances_found() {
   std::map<std::string, Addresses> by_name;
   for (const auto& [question, addresses] : answered_) {
     auto& all = by_name[question.first];
     all.insert(all.end(), addresses.begin(), addresses.end());
   }
   if (settings_.kind == SourceSettings::Kind::dns_srv) return to_instances(services_, by_name);
-  std::vector<InstanceSettings> instances;
+  Discovered found;
+  std::vector<InstanceSettings>& instances = found.instances;
   for (const shm::Endpoint& address : by_name[name_])
     instances.push_back(instance_at(address, settings_.port));
   put_in_order(instances);
-  return instances;
+  return found;
 }
 
 void DnsSource::finish() {
   looking_ = false;
   std::string failures;
+  bool partial = false;
   for (std::size_t i = 0; i < failed_.size(); ++i) {
     const auto& [question, error] = failed_[i];
     if (const auto known = known_.find(question); known != known_.end()) {
       answered_[question] = known->second;
+    } else {
+      partial = true;
     }
     if (i < kShownFailures) {
       failures.append(failures.empty() ? "" : ", ").append(to_text(question.second));
@@ -182,12 +201,16 @@ void DnsSource::finish() {
   }
   const bool services_failed = !failed_.empty() && failed_.front().first.second == DnsType::srv;
   std::vector<InstanceSettings> instances;
-  if (!services_failed) instances = instances_found();
+  if (!services_failed && excess_.empty()) {
+    Discovered found = instances_found();
+    excess_ = std::move(found.error);
+    instances = std::move(found.instances);
+  }
   const bool all_failed = services_failed || (settings_.kind == SourceSettings::Kind::dns_address &&
                                               failed_.size() == kFamilies.size());
 
   milliseconds next;
-  if (failed_.empty()) {
+  if (failed_.empty() && excess_.empty()) {
     failures_ = 0;
     const bool empty = instances.empty();
     const auto ttl = empty ? negative_ttl_s_ : ttl_s_;
@@ -201,11 +224,14 @@ void DnsSource::finish() {
   const auto spread = static_cast<int>(next.count() * kSpreadPercent / 100);
   if (spread > 0) next += milliseconds(std::uniform_int_distribution(0, spread)(random_));
 
-  if (!failed_.empty() && (all_failed || instances.empty())) {
+  if (!excess_.empty()) {
+    report({{}, name_ + ": " + excess_, {}});
+  } else if (!failed_.empty() && (all_failed || instances.empty())) {
     report({{}, "cannot look up " + failures, {}});
   } else {
     known_ = std::move(answered_);
     Discovered found;
+    found.partial = partial;
     if (!failures.empty()) {
       found.note = "kept what was known of " + failures;
     } else if (instances.empty()) {

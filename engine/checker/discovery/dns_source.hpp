@@ -1,8 +1,8 @@
 // Instances from DNS: the addresses of a name (A and AAAA), or its services (SRV), whose priorities
 // become tiers and whose weights become weights. It looks again when the answer's time to live is
 // over, and in growing steps after a failure. A part of a look that fails (one family, one of many
-// targets) is filled from the last good look; a look of which nothing is known is a failure, and
-// the last good set stays with whoever listens.
+// targets) is filled from the last good look; a look of which nothing is known, or that leads to
+// more than anybody can take, is a failure, and the last good set stays with whoever listens.
 #pragma once
 
 #include <chrono>
@@ -30,6 +30,8 @@ inline constexpr std::chrono::seconds kDefaultNegativeDnsTtl{5};
 // After the first failure, and at most; each is twice the one before.
 inline constexpr std::chrono::seconds kMinDnsRetry{1};
 inline constexpr std::chrono::seconds kMaxDnsRetry{30};
+// Different targets of the services of an answer; each is one pod of a headless service, say.
+inline constexpr std::size_t kMaxDnsTargets = 1024;
 
 class DnsSource final : public Source {
  public:
@@ -49,7 +51,7 @@ class DnsSource final : public Source {
   void on_answer(const Question& question, const DnsClient::Answer& answer);
   void take_services(const DnsMessage& message);
   void finish();
-  [[nodiscard]] std::vector<InstanceSettings> instances_found();
+  [[nodiscard]] Discovered instances_found();
   void report(Discovered found);
   void look_in(std::chrono::milliseconds time);
   void hold(std::optional<std::uint32_t> ttl_s);
@@ -77,6 +79,8 @@ class DnsSource final : public Source {
   std::optional<std::uint32_t> ttl_s_;
   std::optional<std::uint32_t> negative_ttl_s_;
   bool no_such_name_ = false;
+  std::size_t addresses_ = 0;  // of all answers together
+  std::string excess_;         // why it is more than is taken; empty: it is not
 };
 
 }  // namespace ballast::checker

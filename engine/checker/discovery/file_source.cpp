@@ -94,6 +94,7 @@ void FileSource::on_event(std::uint32_t mask, std::string_view name, bool of_dir
 }
 
 void FileSource::look_by(Clock::time_point when) {
+  when = std::max(when, not_before_);
   if (!timer_ || due_ <= when) return;
   due_ = when;
   loop_.timers().arm(*timer_, due_);
@@ -101,7 +102,7 @@ void FileSource::look_by(Clock::time_point when) {
 
 void FileSource::put_off(Clock::time_point now) {
   if (!restless_since_) restless_since_ = now;
-  due_ = std::min(now + kQuiet, *restless_since_ + kPatience);
+  due_ = std::max(std::min(now + kQuiet, *restless_since_ + kPatience), not_before_);
   loop_.timers().arm(*timer_, due_);
 }
 
@@ -119,6 +120,18 @@ void FileSource::follow_paths() {
 }
 
 void FileSource::look() {
+  const auto from = Clock::now();
+  // For what asks again while it is looked.
+  not_before_ = from + kMinGap;
+  look_and_report();
+  const auto now = Clock::now();
+  not_before_ = now + std::max<Clock::duration>(kMinGap, kPauseFactor * (now - from));
+  if (due_ >= not_before_) return;
+  due_ = not_before_;
+  loop_.timers().arm(*timer_, due_);
+}
+
+void FileSource::look_and_report() {
   due_ = Clock::now() + kPoll;
   loop_.timers().arm(*timer_, due_);
   follow_paths();  // before reading, so that nothing happens unseen in between

@@ -29,6 +29,10 @@ class FileSource final : public Source {
   static constexpr Milliseconds kQuiet{50};
   static constexpr Milliseconds kPatience{2000};
   static constexpr Milliseconds kPoll{5000};  // looks that nothing has called for
+  // Between looks, at least, so that a file that is replaced without a pause leaves the loop time
+  // for everybody else; and that many times as long as the look before took.
+  static constexpr Milliseconds kMinGap{20};
+  static constexpr int kPauseFactor = 4;
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -53,6 +57,7 @@ class FileSource final : public Source {
   void look_by(Clock::time_point when);
   void put_off(Clock::time_point now);
   void look();
+  void look_and_report();
   void follow_paths();
   [[nodiscard]] std::optional<Bytes> read_file();
   void report(Discovered found);
@@ -65,6 +70,7 @@ class FileSource final : public Source {
   OnDiscovered on_discovered_;
   std::optional<Timers::Id> timer_;
   Clock::time_point due_{};
+  Clock::time_point not_before_{};
   PathWatch::Id directory_watch_ = 0;
   PathWatch::Id file_watch_ = 0;
   std::optional<Clock::time_point> restless_since_;  // written to, and not quiet yet

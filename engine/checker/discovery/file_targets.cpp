@@ -241,8 +241,8 @@ class Reader final : public nlohmann::json_sax<json> {
   bool take_number(const std::string& value, bool ours, std::uint32_t low, std::uint32_t high,
                    std::optional<std::uint32_t>& out) {
     const auto number = whole_number(value);
-    if (!number && !ours) return true;
     if (!number || *number < low || *number > high) {
+      if (!ours) return true;
       return fail("label " + shown(key_) + " is " + shown(value) + ": it may be " +
                   std::to_string(low) + " to " + std::to_string(high));
     }

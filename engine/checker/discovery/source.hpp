@@ -19,8 +19,9 @@ namespace ballast::checker {
 // What a source found at one look.
 struct Discovered {
   std::vector<InstanceSettings> instances;  // meaningless with an error; no endpoint twice
-  std::string error;  // for people, names the file, line or server; empty: none
-  std::string note;   // for people, about a set that is no error: why it is empty, what was kept
+  std::string error;     // for people, names the file, line or server; empty: none
+  std::string note;      // for people, about a set that is no error: why it is empty, what was kept
+  bool partial = false;  // of a part of it nothing is known, now or from an earlier look
 
   friend bool operator==(const Discovered&, const Discovered&) = default;
 };

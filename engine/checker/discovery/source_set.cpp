@@ -76,6 +76,8 @@ struct SourceSet::Entry {
   std::size_t index = 0;
   SourceSettings settings;
   Standing standing;
+  std::optional<Standing> former;  // until it is known that the standing one can be published
+  bool refused = false;            // the last one could not
   bool heard = false;
   bool answered = false;
   bool empty_once = false;  // and the second look is to come
@@ -154,6 +156,11 @@ void SourceSet::on_discovered(Entry& entry, Discovered found) {
     fail(entry, std::move(found.error));
   } else if (found.instances.empty() && entry.standing.instances > 0) {
     on_empty(entry, std::move(found));
+  } else if (found.partial && entry.standing.instances > 0 && !entry.answered) {
+    // Of what another found, or a ballastd before this one: what is missing may be in there.
+    entry.empty_once = false;
+    ++entry.failures;
+    fail(entry, found.note + "; what was there before stays until all of it was answered once");
   } else {
     take(entry, std::move(found));
   }
@@ -169,32 +176,62 @@ void SourceSet::on_empty(Entry& entry, Discovered found) {
                   (entry.settings.believe_empty ? "; looking again before that is believed"
                                                 : "; an empty answer is not believed"));
   if (!entry.settings.believe_empty) return;
+  look_again_in(entry, kSecondLook);
+}
+
+void SourceSet::look_again_in(Entry& entry, Milliseconds time) {
   if (!entry.second_look) {
     entry.second_look = loop_.timers().create([&entry] { entry.source->refresh(); });
   }
-  loop_.timers().arm(*entry.second_look, steady_clock::now() + kSecondLook);
+  loop_.timers().arm(*entry.second_look, steady_clock::now() + time);
+}
+
+void SourceSet::judged(const std::string& service, std::size_t source, const shm::Status& status) {
+  for (const auto& entry : entries_) {
+    if (entry->service != service || entry->index != source || !entry->former) continue;
+    if (status) {
+      entry->former.reset();
+      if (std::exchange(entry->refused, false)) recover(*entry);
+      return;
+    }
+    entry->standing = *std::exchange(entry->former, std::nullopt);
+    entry->refused = true;
+    ++entry->failures;
+    fail(*entry, "what it found cannot be published: " + status.error().to_text());
+    look_again_in(*entry, kRefusedLook);
+    return;
+  }
 }
 
 void SourceSet::take(Entry& entry, Discovered found) {
   entry.empty_once = false;
   entry.answered = true;
   entry.note = std::move(found.note);
-  const auto now = steady_clock::now();
+  const std::uint64_t mark = fingerprint(found.instances);
+  Entry::Standing& standing = entry.standing;
+  const bool is_new = standing.fingerprint != mark;
+  // After a refusal it is well again only when that is published, or the one before is its answer.
+  if (!entry.refused || (!is_new && !entry.former)) {
+    entry.refused = false;
+    recover(entry);
+  }
+  if (!is_new) return;
+  if (!entry.former) entry.former = standing;
+  standing.fingerprint = mark;
+  standing.instances = found.instances.size();
+  standing.since = steady_clock::now();
+  ++standing.changes;
+  on_set_(entry.service, entry.index, std::move(found.instances));
+}
+
+void SourceSet::recover(Entry& entry) {
   if (entry.failing_since) {
-    const auto lasted = duration_cast<Milliseconds>(now - *entry.failing_since);
+    const auto lasted = duration_cast<Milliseconds>(steady_clock::now() - *entry.failing_since);
     tell(entry, shm::EventKind::source_recovered, Level::info,
          {{"after_ms", std::to_string(lasted.count())}});
   }
   entry.failing_since.reset();
   entry.error.clear();
-  const std::uint64_t mark = fingerprint(found.instances);
-  Entry::Standing& standing = entry.standing;
-  if (standing.fingerprint == mark) return;
-  standing.fingerprint = mark;
-  standing.instances = found.instances.size();
-  standing.since = now;
-  ++standing.changes;
-  on_set_(entry.service, entry.index, std::move(found.instances));
 }
 
 void SourceSet::fail(Entry& entry, std::string why) {

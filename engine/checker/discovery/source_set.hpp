@@ -19,6 +19,7 @@
 #include "engine/checker/discovery/source.hpp"
 #include "engine/checker/publishing/transition.hpp"
 #include "engine/checker/settings.hpp"
+#include "shm/result.hpp"
 
 namespace ballast::checker {
 
@@ -50,6 +51,8 @@ class SourceSet {
 
   // An empty answer that is to be believed is looked at again so much later.
   static constexpr Milliseconds kSecondLook{2000};
+  // And for a set that could not be published.
+  static constexpr Milliseconds kRefusedLook{30'000};
 
   // `loop` must outlive this. Neither may call back.
   SourceSet(Loop& loop, OnSet on_set, OnTransition on_transition);
@@ -60,6 +63,10 @@ class SourceSet {
   // Starts the sources that are new, ends those that are gone. One that is the same goes on, also
   // when it has another index by now. One that changed in its place inherits the set.
   void configure(const std::vector<ServiceSettings>& services);
+
+  // What became of the set that the source handed on last. One that was refused is a failure: what
+  // counted before it counts again, and the source is asked for it again after kRefusedLook.
+  void judged(const std::string& service, std::size_t source, const shm::Status& status);
 
   // Before the source has reported anything: a set of so many instances is there from before the
   // start, to be kept like any other.
@@ -79,6 +86,8 @@ class SourceSet {
   void on_discovered(Entry& entry, Discovered found);
   void on_empty(Entry& entry, Discovered found);
   void take(Entry& entry, Discovered found);
+  void recover(Entry& entry);
+  void look_again_in(Entry& entry, Milliseconds time);
   void fail(Entry& entry, std::string why);
   void tell(const Entry& entry, shm::EventKind kind, Level level,
             std::vector<std::pair<std::string, std::string>> also) const;

@@ -254,24 +254,26 @@ shm::Status Publisher::apply(const Settings& settings, std::uint64_t now_ms) {
   return shm::Done{};
 }
 
+shm::Status check_size(const Settings& settings) {
+  std::size_t instances = 0;
+  for (const ServiceSettings& service : settings.services)
+    instances += service.instances.size();
+  if (settings.services.size() <= kMaxServices && instances <= kMaxInstances) return shm::Done{};
+  return shm::Error{shm::ErrorKind::full,
+                    0,
+                    "publish the settings",
+                    {},
+                    std::to_string(settings.services.size()) + " services with " +
+                        std::to_string(instances) + " instances are more than " +
+                        std::to_string(kMaxServices) + " and " + std::to_string(kMaxInstances) +
+                        "; split them over several namespaces"};
+}
+
 shm::Status Publisher::State::grow(const Settings& wanted, const StickySecrets& sticky,
                                    std::uint64_t now_ms) {
   const std::string directory = lease.directory();
   // No segment can hold more, so none is made to find that out.
-  std::size_t wanted_instances = 0;
-  for (const ServiceSettings& service : wanted.services) {
-    wanted_instances += service.instances.size();
-  }
-  if (wanted.services.size() > kMaxServices || wanted_instances > kMaxInstances) {
-    return shm::Error{shm::ErrorKind::full,
-                      0,
-                      "publish the settings",
-                      {},
-                      std::to_string(wanted.services.size()) + " services with " +
-                          std::to_string(wanted_instances) + " instances are more than " +
-                          std::to_string(kMaxServices) + " and " + std::to_string(kMaxInstances) +
-                          "; split them over several namespaces"};
-  }
+  if (auto fits = check_size(wanted); !fits) return fits;
   const auto modes = modes_for(wanted);
   if (!modes) return modes.error();
   const std::uint64_t old_id = segment.id;

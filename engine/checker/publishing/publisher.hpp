@@ -47,6 +47,9 @@ inline constexpr std::uint64_t kCoolDownNs = 10'000'000'000U;
 // CLOCK_MONOTONIC in milliseconds, by which steering decides; tests pass times of their own.
 [[nodiscard]] std::uint64_t steady_ms() noexcept;
 
+// Whether a table can hold so many services and instances at all.
+[[nodiscard]] shm::Status check_size(const Settings& settings);
+
 class Publisher {
  public:
   // Goes on from the directory's active segment, or makes the first one, sized for `settings`.

@@ -150,3 +150,28 @@ TEST_CASE("a service without an instance starts, and gets its first ones when th
   next.signal(SIGTERM);
   CHECK(next.wait_for_exit() == 0);
 }
+
+TEST_CASE("more instances than a table holds are a failure of their source, also at the start") {
+  Setting setting;
+  const std::string path = setting.file() + ".targets";
+  std::string many;
+  for (int i = 0; i < 60'000; ++i) {
+    many += (many.empty() ? "\"127." : ", \"127.") + std::to_string(i / 62'500) + "." +
+            std::to_string(1 + i / 250) + "." + std::to_string(i % 250) + ":9\"";
+  }
+  replace(path, R"([{"targets": [)" + many + "]}]");
+  const std::uint16_t port = free_port();
+  TinyServer server(Behaviour::good, {local_endpoint(port)});
+  setting.write(setting.service() + "[service.web]\nsources = [{ file = \"" + path + "\" }]\n");
+  Process daemon(setting.run());
+  const std::string line = daemon.wait_for("source_failed");
+  CHECK_MESSAGE(line.find("60001 instances are more than") != std::string::npos, line);
+  daemon.wait_for("ready");
+  daemon.signal(SIGHUP);
+  daemon.wait_for("reloaded");
+  replace(path, targets({port}));
+  daemon.wait_for("source_recovered");
+  daemon.wait_for("instance_up");
+  daemon.signal(SIGTERM);
+  CHECK(daemon.wait_for_exit() == 0);
+}

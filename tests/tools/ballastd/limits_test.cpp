@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
+#include <fstream>
 #include <string>
+#include <utility>
 
 #include "engine/checker/loop/loop.hpp"
 #include "tests/support/temp_dir.hpp"
@@ -92,6 +95,54 @@ TEST_CASE("ballastd does not start with too few descriptors, and says why") {
   REQUIRE(waitpid(pid, &status, 0) == pid);
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 1);
+  CHECK(output.find("731 descriptors, and the limit is 200") != std::string::npos);
+}
+
+TEST_CASE("ballastd says once that what its sources found needs more descriptors") {
+  const tests::TempDir directory;
+  const std::string path = directory.path() + "/targets";
+  checker::Settings settings = settings_of(1);
+  std::string text;
+  const checker::Settings many = settings_of(500);
+  for (const checker::InstanceSettings& one : many.services[0].instances)
+    text += (text.empty() ? "\"" : ", \"") + one.text + "\"";
+  std::ofstream(path) << R"([{"targets": [)" << text << "]}]";
+  settings.services[0].sources.resize(1);
+  settings.services[0].sources[0].path = path;
+  std::array<int, 2> ends{};
+  REQUIRE(pipe(ends.data()) == 0);
+  const pid_t pid = fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    dup2(ends[1], STDERR_FILENO);
+    const rlimit few{200, 200};
+    setrlimit(RLIMIT_NOFILE, &few);
+    Options options;
+    options.config = "test.toml";
+    options.directory = directory.path() + "/ns";
+    _exit(run_daemon(options, std::move(settings)));
+  }
+  close(ends[1]);
+  std::string output;
+  std::array<char, 4096> buffer{};
+  const auto read_on = [&] {
+    const ssize_t n = read(ends[0], buffer.data(), buffer.size());
+    if (n > 0) output.append(buffer.data(), static_cast<std::size_t>(n));
+    return n > 0;
+  };
+  while (output.find("limit_exceeded") == std::string::npos && read_on()) {
+  }
+  kill(pid, SIGTERM);
+  while (read_on()) {
+  }
+  close(ends[0]);
+  int status = 0;
+  REQUIRE(waitpid(pid, &status, 0) == pid);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+  const auto told = output.find("limit_exceeded");
+  REQUIRE(told != std::string::npos);
+  CHECK(output.find("limit_exceeded", told + 1) == std::string::npos);
   CHECK(output.find("731 descriptors, and the limit is 200") != std::string::npos);
 }
 

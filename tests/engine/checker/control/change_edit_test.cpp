@@ -139,5 +139,60 @@ TEST_CASE("who is meant") {
         "not_found: there is no service wbe: did you mean \"web\"?");
 }
 
+// What is known of 2.2.2.2:2 from a table, where an operator had drained it and given it 5.
+TEST_CASE("what is asked for before a source has answered is not compared with what is inherited") {
+  Stage stage;
+  InstanceSettings known = instance("2.2.2.2:2");
+  known.admin = shm::Admin::drain;
+  stage.roster.inherit("web", 0, {known, instance("2.2.2.9:2")});
+  const auto answer = [&](std::vector<InstanceSettings> set) {
+    stage.roster.discover("web", 0, std::move(set));
+    const Settings settings = stage.roster.compose();
+    std::string text;
+    for (const InstanceSettings& one : settings.services.at(0).instances) {
+      if (one.endpoint.port == 1) continue;
+      text += one.text + "=" + std::to_string(one.weight);
+      text += one.admin == shm::Admin::drain ? "d " : " ";
+    }
+    return text;
+  };
+  InstanceSettings fresh = instance("2.2.2.2:2");
+  fresh.weight = 1;
+  SUBCASE("nobody is drained by it") {
+    CHECK(stage.roster.named("web", known.endpoint)->admin == shm::Admin::ready);
+  }
+  SUBCASE("drain") {
+    CHECK(stage.of("drain", "2.2.2.2:2").empty());
+    CHECK(answer({fresh}) == "2.2.2.2:2=1d ");
+  }
+  SUBCASE("ready") {
+    CHECK(stage.of("ready", "2.2.2.2:2").empty());
+    CHECK(answer({known}) == "2.2.2.2:2=5 ");
+  }
+  SUBCASE("weight") {
+    CHECK(stage.of("weight", "2.2.2.2:2", R"(,"weight":5)").empty());
+    CHECK(answer({fresh}) == "2.2.2.2:2=5 ");
+  }
+  SUBCASE("add") {
+    CHECK(stage.of("drain", "2.2.2.2:2").empty());
+    CHECK(stage.of("add", "2.2.2.2:2", R"(,"weight":7)").empty());
+    CHECK(answer({}) == "2.2.2.2:2=7d ");
+    CHECK(answer({fresh}) == "2.2.2.2:2=7d ");
+  }
+  SUBCASE("remove what an operator added") {
+    CHECK(stage.of("add", "2.2.2.2:2", R"(,"name":"c:2")").empty());
+    CHECK(stage.roster.named("web", known.endpoint) == nullptr);
+    CHECK(stage.of("remove", "c:2").empty());
+    CHECK(stage.roster.changes() == RuntimeChanges{});
+    CHECK(stage.roster.compose().services.at(0).instances.size() == 3);  // without it
+  }
+  SUBCASE("from the answer on it is") {
+    CHECK(answer({fresh}) == "2.2.2.2:2=1 ");
+    CHECK(stage.of("drain", "2.2.2.2:2").empty());
+    CHECK(stage.of("ready", "2.2.2.2:2").empty());
+    CHECK(stage.roster.changes() == RuntimeChanges{});
+  }
+}
+
 }  // namespace
 }  // namespace ballast::checker

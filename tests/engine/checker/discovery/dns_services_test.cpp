@@ -26,7 +26,8 @@ TEST_CASE("priorities are ranked into tiers, and great weights shrink together")
                              {100, 1, 80, "c"},
                              {200, 0, 80, "d"},
                              {65535, 32768, 80, "e"}},
-                            addresses);
+                            addresses)
+                   .instances;
   REQUIRE(found.size() == 5);
   const std::vector<std::uint32_t> tiers{0, 1, 2, 3, 3};
   const std::vector<std::uint32_t> weights{1000, 100, 1, 1, 500};
@@ -41,10 +42,33 @@ TEST_CASE("priorities are ranked into tiers, and great weights shrink together")
                         {1, 1, 0, "b"},
                         {1, 1, 80, ""},
                         {1, 1, 80, "nobody"}},
-                       addresses);
+                       addresses)
+              .instances;
   REQUIRE(found.size() == 1);
   CHECK(found[0].weight == 3);
   CHECK(found[0].tier == 1);  // 1 has a target, if no address
+}
+
+TEST_CASE("one long list of addresses at thousands of ports is refused before it is made") {
+  std::map<std::string, std::vector<shm::Endpoint>> addresses;
+  for (std::uint32_t i = 0; i < 4000; ++i) {
+    auto endpoint = *shm::parse_endpoint("10.0." + std::to_string(i / 250) + "." +
+                                         std::to_string(i % 250) + ":1");
+    endpoint.port = 0;
+    addresses["a"].push_back(endpoint);
+  }
+  std::vector<DnsService> services;
+  for (std::uint16_t port = 1; port <= 3300; ++port)
+    services.push_back({1, 1, port, "a"});
+  const Discovered refused = to_instances(services, addresses);
+  CHECK(refused.instances.empty());
+  CHECK(refused.error == "3300 services lead to 13200000 instances: at most 60000 are taken");
+  // The same service named again and again is one.
+  for (DnsService& service : services)
+    service.port = 80;
+  const Discovered taken = to_instances(services, addresses);
+  CHECK(taken.error.empty());
+  CHECK(taken.instances.size() == 4000);
 }
 
 }  // namespace

@@ -222,6 +222,7 @@ TEST_CASE("one family that fails keeps what was known of it, and nothing that wa
   w.start();
   CHECK(w.named() == Strings{"10.0.0.1:80"});
   CHECK(w.reports.back().note.find("AAAA of web.test") != std::string::npos);
+  CHECK(w.reports.back().partial);
 
   w.server->replies[{"web.test", kAaaa}] = {{dns_a("web.test", "fd00::1")}};
   w.refresh();
@@ -230,6 +231,7 @@ TEST_CASE("one family that fails keeps what was known of it, and nothing that wa
   w.server->replies[{"web.test", kA}] = {{dns_a("web.test", "10.0.0.2")}};
   w.refresh();
   CHECK(w.named() == Strings{"10.0.0.2:80", "[fd00::1]:80"});
+  CHECK_FALSE(w.reports.back().partial);
   // Empty on one side and unknown on the other is not empty.
   w.server->replies[{"web.test", kAaaa}] = {};
   w.refresh();
@@ -275,6 +277,36 @@ TEST_CASE("services bring ports, tiers and weights, with their addresses or with
   w.server->replies[{"_web._tcp.test", kSrv}].rcode = 2;
   w.refresh();
   CHECK(w.reports.back().error.find("cannot look up SRV of _web._tcp.test") == 0);
+}
+
+TEST_CASE("an answer that leads to more than is taken is a failure, and is not looked up") {
+  World w;
+  w.settings.kind = SourceSettings::Kind::dns_srv;
+  w.settings.name = "_web._tcp.test";
+  DnsReply reply;
+  reply.truncated = true;
+  for (std::size_t i = 0; i <= kMaxDnsTargets; ++i)
+    reply.answers.push_back(dns_srv("_web._tcp.test", 1, 1, 80, "t" + std::to_string(i)));
+  w.server->replies[{"_web._tcp.test", kSrv}] = reply;
+  w.start();
+  CHECK(w.reports.back().error == "_web._tcp.test: 1025 targets: at most 1024 are looked up");
+  CHECK(w.server->asked("t0", kA) == 0);
+
+  reply.answers.clear();
+  for (std::uint16_t port = 1; port <= 200; ++port)
+    reply.answers.push_back(dns_srv("_web._tcp.test", 1, 1, port, "a"));
+  w.server->replies[{"_web._tcp.test", kSrv}] = reply;
+  DnsReply addresses;
+  addresses.truncated = true;
+  for (int i = 0; i < 500; ++i) {
+    addresses.answers.push_back(
+        dns_a("a", "10.1." + std::to_string(i / 250) + "." + std::to_string(i % 250)));
+  }
+  w.server->replies[{"a", kA}] = addresses;
+  w.server->replies[{"a", kAaaa}] = {};
+  w.refresh();
+  CHECK(w.reports.back().error ==
+        "_web._tcp.test: 200 services lead to 100000 instances: at most 60000 are taken");
 }
 
 TEST_CASE("a source may go while it is looking") {

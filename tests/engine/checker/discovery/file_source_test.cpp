@@ -246,5 +246,19 @@ TEST_CASE("a source may go at any time") {
   w.source.reset();  // never started
 }
 
+TEST_CASE("however often it is asked to look, there is time in between") {
+  World w;
+  write(w.path, targets({kOne}));
+  w.start();
+  constexpr int kLooks = 5;
+  const auto from = std::chrono::steady_clock::now();
+  for (int i = 0; i < kLooks; ++i) {
+    const std::size_t before = w.reports.size();
+    w.source->refresh();
+    w.until([&] { return w.reports.size() > before; });
+  }
+  CHECK(std::chrono::steady_clock::now() - from >= (kLooks - 1) * FileSource::kMinGap);
+}
+
 }  // namespace
 }  // namespace ballast::checker

@@ -72,6 +72,9 @@ TEST_CASE("a prefixed label counts before a plain one, and other people's are pa
   CHECK(instance(R"("weight": "9", "__ballast_weight": "3")").weight == 3);
   CHECK(instance(R"("tier": "frontend", "weight": "heavy", "zone": "rue de Rivoli")").tier == 0);
   CHECK(instance(R"("tier": "frontend")").weight == 1);
+  // Nor do other people's weights go by our limits.
+  CHECK(instance(R"("weight": "5000")").weight == 1);
+  CHECK(instance(R"("weight": "0", "tier": "17")").weight == 1);
   CHECK(instance(R"("zone": "rue de Rivoli")").zone == "");
   CHECK(instance(R"("zone": "a", "admin": "drain")").admin == shm::Admin::ready);
 }
@@ -109,8 +112,8 @@ TEST_CASE("what is wrong is named with its line") {
         R"(targets.json:1: "labels" is an array: write {"NAME": "VALUE"})");
   CHECK(error_of(with_labels(R"("weight": 5)")) ==
         R"(targets.json:1: label "weight" is a number: write a string, in quotes)");
-  CHECK(error_of(with_labels(R"("weight": "1001")")) ==
-        R"(targets.json:1: label "weight" is "1001": it may be 1 to 1000)");
+  CHECK(error_of(with_labels(R"("__ballast_weight": "1001")")) ==
+        R"(targets.json:1: label "__ballast_weight" is "1001": it may be 1 to 1000)");
   CHECK(error_of(with_labels(R"("__ballast_tier": "high")")) ==
         R"(targets.json:1: label "__ballast_tier" is "high": it may be 0 to 3)");
   CHECK(error_of(with_labels(R"("__ballast_wieght": "5")")).find("unknown label") !=

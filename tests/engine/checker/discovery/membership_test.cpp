@@ -48,7 +48,10 @@ class World {
           ++applied;
           return checker_->reload(wanted);
         },
-        [](const shm::Error& error) { FAIL(error.to_text()); });
+        [this](const std::string& service, std::size_t source, const shm::Status& status) {
+          REQUIRE_MESSAGE(status, status.error().to_text());
+          sources_->judged(service, source, status);
+        });
     sources_.emplace(
         *loop_,
         [this](const std::string& service, std::size_t source,

@@ -275,5 +275,75 @@ TEST_CASE("NXDOMAIN is an empty answer, and believed when it comes twice, if it 
   CHECK(w.status().note == "web.test does not exist (NXDOMAIN)");
 }
 
+TEST_CASE("half an answer does not replace what is inherited, and counts where nothing is lost") {
+  if (!has_dns_sources()) return;
+  World w;
+  tests::FakeDns server(*w.loop);
+  tests::DnsReply failing;
+  failing.rcode = 2;
+  server.replies[{"web.test", 1}] = failing;
+  server.replies[{"web.test", 28}] = {{tests::dns_a("web.test", "fd00::1", 1)}};
+  SourceSettings dns;
+  dns.kind = SourceSettings::Kind::dns_address;
+  dns.name = "web.test";
+  dns.port = 80;
+  dns.servers = {server.address()};
+  w.set->configure({World::service("web", {dns})});
+  SUBCASE("inherited") {
+    w.set->inherit("web", 0, 103);
+    w.until_failing("A of web.test");
+    CHECK(w.handed_on == 0);
+    CHECK(w.status().instances == 103);
+    server.replies[{"web.test", 1}] = {{tests::dns_a("web.test", "10.0.0.1", 1)}};
+    w.until_set({kOne, "[fd00::1]:80"});
+    // From now on it knows both.
+    server.replies[{"web.test", 1}] = failing;
+    server.replies[{"web.test", 28}] = {{tests::dns_a("web.test", "fd00::2", 1)}};
+    w.until_set({kOne, "[fd00::2]:80"});
+  }
+  SUBCASE("nothing to lose") {
+    w.until_set({"[fd00::1]:80"});
+    server.replies[{"web.test", 28}] = {{tests::dns_a("web.test", "fd00::2", 1)}};
+    w.until_set({"[fd00::2]:80"});
+    CHECK(w.status().error == "");
+  }
+}
+
+TEST_CASE("a set that cannot be published is a failure, and is offered again") {
+  World w;
+  const shm::Status full = shm::Error{shm::ErrorKind::full, 0, "publish", {}, "too many"};
+  w.write("a", targets({kOne}));
+  w.set->configure({World::service("web", {w.file("a")})});
+  w.until_set({kOne});
+  w.set->judged("web", 0, shm::Done{});
+  w.write("a", targets({kOne, kTwo}));
+  w.until_set({kOne, kTwo});
+  w.set->judged("web", 0, full);
+  CHECK(w.status().error == "what it found cannot be published: publish: too many");
+  CHECK(w.status().instances == 1);
+  CHECK(w.status().failing_for);
+  CHECK(w.told(shm::EventKind::source_failed) == 1);
+  w.set->refresh();
+  w.until([&] { return w.handed_on == 3; });
+  CHECK(w.status().error != "");  // nobody knows yet whether it fits now
+  w.set->judged("web", 0, full);
+  CHECK(w.told(shm::EventKind::source_failed) == 1);
+  CHECK(w.told(shm::EventKind::source_recovered) == 0);
+  SUBCASE("and fits at last") {
+    w.set->refresh();
+    w.until([&] { return w.handed_on == 4; });
+    w.set->judged("web", 0, shm::Done{});
+    CHECK(w.status().instances == 2);
+  }
+  SUBCASE("or the former comes back, which counts") {
+    w.write("a", targets({kOne}));
+    w.until([&] { return w.status().error.empty(); });
+    CHECK(w.handed_on == 3);
+    CHECK(w.status().instances == 1);
+  }
+  CHECK(w.status().error == "");
+  CHECK(w.told(shm::EventKind::source_recovered) == 1);
+}
+
 }  // namespace
 }  // namespace ballast::checker
