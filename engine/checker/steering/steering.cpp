@@ -87,7 +87,7 @@ void Steering::follow(const Segment& segment, const Settings& settings,
     Instance instance;
     const auto found = known.find(p.slot);
     const bool is_known = found != known.end() && found->second.incarnation == p.incarnation;
-    if (is_known) instance = found->second;
+    if (is_known) instance = std::move(found->second);
     instance.slot = p.slot;
     instance.incarnation = p.incarnation;
     instance.service = p.service;
@@ -104,7 +104,7 @@ void Steering::follow(const Segment& segment, const Settings& settings,
     // again, from what was true then.
     if (!service.controller.enabled) {
       instance.controlled = {};
-      instance.has_weighed = false;
+      instance.weighed = nullptr;
     }
     if (!service.outlier.enabled) instance.has_judged = false;
     // The health that applying left: that of before, or none for one that came back from cooling.
@@ -115,7 +115,7 @@ void Steering::follow(const Segment& segment, const Settings& settings,
     instance.reason = checked.reason;
     instance.admin = settings.services[p.service].instances[p.instance].admin;
     instance.agent = engine::unpack_agent(agent);
-    instances_.emplace(p.slot, instance);
+    instances_.emplace(p.slot, std::move(instance));
     if (is_known) known.erase(found);
     if (p.is_new) is_new.insert(p.slot);
   }

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <random>
 #include <set>
 #include <span>
@@ -101,9 +102,8 @@ class Steering {
     // Totals: now, at the last judgement, and at the last update of weights.
     shm::Totals totals;
     shm::Totals judged;
-    shm::Totals weighed;
+    std::unique_ptr<shm::Totals> weighed;  // null: none yet
     bool has_judged = false;
-    bool has_weighed = false;
     std::uint64_t reports = 0;
     std::uint64_t reported_ms = 0;
     // What the table counts it for at present.

@@ -1,6 +1,7 @@
 // What steering does as time goes by: breakers that workers opened and closed, ejections and slow
 // starts that run out, and what the totals say of each service.
 #include <algorithm>
+#include <memory>
 
 #include "engine/breaker.hpp"
 #include "engine/checker/steering/steering.hpp"
@@ -231,17 +232,16 @@ void Steering::weigh(const Segment& segment, std::size_t index, std::uint64_t no
     input.weight = instance.weight;
     input.in_use = instance.in_use;
     input.in_use_for_ms = instance.since_ever ? UINT64_MAX : now_ms - instance.in_use_since_ms;
-    if (instance.has_weighed) {
+    if (instance.weighed != nullptr) {
       // A backend that asks to be left alone does not do its work either, whatever its breaker
       // says.
       const std::uint32_t failed = service.failure_outcomes | 1U << shm::kOverload;
-      input.failed = grown_failures(instance.totals, instance.weighed, failed);
-      input.finished = input.failed + grown(instance.totals, instance.weighed, shm::kSuccess);
-      input.latency_sum_us = grown(instance.totals, instance.weighed, shm::kLatencySumUs);
-      input.latency_count = grown(instance.totals, instance.weighed, shm::kLatencyCount);
+      input.failed = grown_failures(instance.totals, *instance.weighed, failed);
+      input.finished = input.failed + grown(instance.totals, *instance.weighed, shm::kSuccess);
+      input.latency_sum_us = grown(instance.totals, *instance.weighed, shm::kLatencySumUs);
+      input.latency_count = grown(instance.totals, *instance.weighed, shm::kLatencyCount);
     }
-    instance.weighed = instance.totals;
-    instance.has_weighed = true;
+    instance.weighed = std::make_unique<shm::Totals>(instance.totals);
     const shm::SharedInstanceRecord& shared = segment.workers.instances[slot];
     // Relaxed: a report is one word, and when it came is known to an update's length only.
     const auto report = engine::unpack_reported_load(shared.reported_load.load(kRelaxed));
