@@ -61,7 +61,7 @@ struct Stage {
                     published.apply(settings);
                     return shm::Status(shm::Done{});
                   },
-                  [](const shm::Error&) {}};
+                  [](const std::string&, std::size_t, const shm::Status&) {}};
   std::unique_ptr<ControlDesk> desk;
 };
 
