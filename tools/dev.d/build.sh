@@ -49,7 +49,7 @@ configure_gcc() {
   local tests=disabled bench=disabled
   [ ! -e /usr/include/doctest/doctest.h ] || tests=enabled
   [ ! -e /usr/include/benchmark/benchmark.h ] || bench=enabled
-  configure build gcc -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled -Dgrpc=enabled "-Dtests=$tests" "-Dbench=$bench"
+  configure build gcc -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled -Dgrpc=enabled -Dlto=enabled "-Dtests=$tests" "-Dbench=$bench"
 }
 
 # Little optimisation: the sanitizers' cost is in what they check, and compiling is half of CI's time.
