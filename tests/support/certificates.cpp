@@ -89,7 +89,7 @@ Authority::~Authority() {
 }
 
 Pem Authority::sign(const Wish& wish) const {
-  EVP_PKEY* key = EVP_EC_gen("P-256");
+  EVP_PKEY* key = wish.rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256");
   X509* made = blank(wish, key);
   X509_set_issuer_name(made, X509_get_subject_name(parts_->certificate));
   std::string names;

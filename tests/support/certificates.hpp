@@ -1,5 +1,5 @@
 // Certificates of a test's own, as PEM: an authority, and what it signs. P-256, so that making one
-// takes a millisecond.
+// takes a millisecond, unless RSA is what is asked for.
 #pragma once
 
 #include <memory>
@@ -18,6 +18,7 @@ struct Wish {
   std::vector<std::string> names;  // "DNS:a.example", "IP:127.0.0.1"
   long from_seconds = -3600;       // relative to now
   long until_seconds = 3600;
+  bool rsa = false;
 };
 
 class Authority {

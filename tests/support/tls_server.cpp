@@ -40,6 +40,11 @@ int choose_alpn(SSL* /*ssl*/, const unsigned char** out, unsigned char* out_leng
 SSL_CTX* context_of(const TlsServerOptions& options) {
   SSL_CTX* context = SSL_CTX_new(TLS_server_method());
   if (options.only_tls12) SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
+  if (options.finite_field) {
+    SSL_CTX_set1_groups_list(context, "ffdhe2048:ffdhe3072");
+    SSL_CTX_set_cipher_list(context, "DHE");
+    SSL_CTX_set_dh_auto(context, 1);
+  }
   X509* certificate = certificate_of(options.pem.certificate);
   BIO* bio = BIO_new_mem_buf(options.pem.key.data(), static_cast<int>(options.pem.key.size()));
   EVP_PKEY* key = PEM_read_bio_PrivateKey(bio, nullptr, nullptr, nullptr);

@@ -28,8 +28,9 @@ struct TlsServerOptions {
   Pem pem;
   TlsBehaviour behaviour = TlsBehaviour::echoes;
   bool only_tls12 = false;
-  std::string client_ca;  // a certificate is asked for that this one has signed
-  std::string alpn;       // the protocol that is chosen, if it is offered
+  bool finite_field = false;  // no curves: keys are agreed on by DHE (TLS 1.2: with an RSA key)
+  std::string client_ca;      // a certificate is asked for that this one has signed
+  std::string alpn;           // the protocol that is chosen, if it is offered
 };
 
 class TlsServer {

@@ -6,7 +6,8 @@
 //   hostile_server SEED KIND:ADDRESS:PORT...
 //
 // KIND names what a right answer would look like: http, redis, smtp, postgres, mysql, agent, grpc,
-// tls, udp. It prints "ready" when all are listening.
+// tls, udp; and `prime` is TLS with a key exchange that is dear (huge_prime.hpp). It prints "ready"
+// when all are listening.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/epoll.h>
@@ -29,6 +30,10 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#ifdef BALLAST_WITH_TLS
+#include "tests/torture/huge_prime.hpp"
+#endif
 
 namespace {
 
@@ -182,6 +187,9 @@ struct Connection {
   std::size_t sent = 0;
   bool asked = false;
   bool ended = false;
+#ifdef BALLAST_WITH_TLS
+  SSL* ssl = nullptr;
+#endif
 };
 
 class Server {
@@ -240,6 +248,14 @@ class Server {
       const int fd = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd < 0) return;
       Connection& connection = connections_[fd];
+#ifdef BALLAST_WITH_TLS
+      if (kind == "prime") {
+        connection = Connection{};
+        connection.ssl = prime_.on(fd);
+        add(fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+        continue;
+      }
+#endif
       connection = Connection{draw(kind, random_, floods_[kind])};
       if (!connection.plan.listens_first) connection.asked = true;
       add(fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
@@ -265,6 +281,14 @@ class Server {
     if (found == connections_.end()) return;
     if ((what & (EPOLLERR | EPOLLHUP)) != 0) return drop(fd);
     Connection& connection = found->second;
+#ifdef BALLAST_WITH_TLS
+    if (connection.ssl != nullptr) {
+      const int did = SSL_do_handshake(connection.ssl);
+      const int why = SSL_get_error(connection.ssl, did);
+      if (did != 1 && why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) drop(fd);
+      return;
+    }
+#endif
     if ((what & (EPOLLIN | EPOLLRDHUP)) != 0) {
       char bytes[4096];
       ssize_t got = 0;
@@ -314,6 +338,10 @@ class Server {
   }
 
   void drop(int fd) {
+#ifdef BALLAST_WITH_TLS
+    if (const auto found = connections_.find(fd); found != connections_.end())
+      SSL_free(found->second.ssl);
+#endif
     connections_.erase(fd);
     close(fd);
   }
@@ -329,6 +357,9 @@ class Server {
   std::map<std::string, std::vector<std::shared_ptr<const std::string>>> floods_;
   std::map<int, Connection> connections_;
   std::deque<Dripping> dripping_;
+#ifdef BALLAST_WITH_TLS
+  ballast::tests::HugePrime prime_;
+#endif
 };
 
 }  // namespace

@@ -4,7 +4,9 @@
 Through so many answers (40,000; `tools/dev torture` asks for a million) the checker must live, its
 memory must stay flat once it has met everything, its descriptors must not leak, and a good server
 that it checks besides must never be called down. What it makes of each single misbehaviour is the
-unit tests' matter. usage: torture_test.py BALLASTD BALLAST HOSTILE_SERVER [ANSWERS]
+unit tests' matter. usage: torture_test.py BALLASTD BALLAST HOSTILE_SERVER [ANSWERS [PARTS]]
+
+PARTS says what ballastd was built with, of "tls,grpc".
 """
 import json
 import os
@@ -28,8 +30,11 @@ KINDS = {
     "agent": ("agent", 'kind = "agent"'),
     "grpc": ("grpc", 'kind = "grpc"'),
     "https": ("tls", 'kind = "http"\ntls = { verify = false }'),
+    "prime": ("prime", 'kind = "http"\ntls = { verify = false }'),
     "udp": ("udp", 'kind = "udp"\nsteps = [{ send = "ping" }, { expect = "pong" }]'),
 }
+# What ballastd must have been built with for a kind.
+NEEDS = {"https": "tls", "prime": "tls", "grpc": "grpc"}
 INSTANCES = 24  # of each kind
 SHARE = 0.25  # of the answers that are due to a kind if all get the same: so many it must get
 WARM_SHARE = 0.4  # by then everything has been met
@@ -101,20 +106,23 @@ def descriptors(pid):
 
 
 def look(ballast, directory):
-    """How many checks have ended, by kind, and the good instance."""
+    """How many checks have ended, by kind, the good instance, and why `prime` failed."""
     out = subprocess.run([ballast, "dump", "--json", "--dir", directory],
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if out.returncode != 0:
-        return {}, None
+        return {}, None, set()
     services = {service["name"]: service for service in json.loads(out.stdout)["services"]}
     if not {"good", *KINDS} <= services.keys():
-        return {}, None  # it starts
+        return {}, None, set()  # it starts
     checks = {kind: sum(instance["checks"] for instance in services[kind]["instances"])
               for kind in KINDS}
-    return checks, services["good"]["instances"][0]
+    reasons = {instance["reason"] for instance in services.get("prime", {"instances": []})["instances"]}
+    return checks, services["good"]["instances"][0], reasons
 
 
-def main(ballastd, ballast, hostile, answers):
+def main(ballastd, ballast, hostile, answers, parts):
+    for kind in [kind for kind, part in NEEDS.items() if part not in parts]:
+        del KINDS[kind]
     folder = tempfile.mkdtemp(prefix="ballast-torture.", dir="/dev/shm")
     processes = []
     try:
@@ -144,7 +152,7 @@ def main(ballastd, ballast, hostile, answers):
             if checker.poll() is not None:
                 sys.stderr.write(open(log.name, errors="replace").read()[-3000:])
                 fail(f"ballastd ended with {checker.returncode}")
-            checks, instance = look(ballast, directory)
+            checks, instance, reasons = look(ballast, directory)
             if sum(checks.values()) > seen:
                 seen, seen_at = sum(checks.values()), time.monotonic()
             elif time.monotonic() - seen_at > PATIENCE_S:
@@ -162,6 +170,8 @@ def main(ballastd, ballast, hostile, answers):
             fail(f"memory grew from {warm[0]} kB to {memory} kB")
         if files > warm[1] + 3 * INSTANCES * len(KINDS):
             fail(f"descriptors grew from {warm[1]} to {files}")
+        if "prime" in KINDS and "tls_failed" not in reasons:
+            fail(f"a key exchange over a huge prime is taken part in: {reasons}")
         if instance["health"] != "up" or instance["flips"] != warm[2]:
             fail(f"the good server was called down: {instance}")
         checker.send_signal(signal.SIGTERM)
@@ -175,4 +185,5 @@ def main(ballastd, ballast, hostile, answers):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]) if len(sys.argv) > 4 else 40_000)
+    main(*sys.argv[1:4], int(sys.argv[4]) if len(sys.argv) > 4 else 40_000,
+         (sys.argv[5] if len(sys.argv) > 5 else "tls,grpc").split(","))

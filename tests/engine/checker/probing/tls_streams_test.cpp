@@ -347,6 +347,24 @@ TEST_CASE("servers that do not speak TLS, or only begin to") {
   });
 }
 
+TEST_CASE("a server that wants to agree by a prime of its own choice gets none of our time") {
+  on_each_backend([](Backend backend) {
+    World world;
+    TlsPeer peer(world.client(), "good.example");
+    Talk talk(backend);
+    for (const bool only_tls12 : {false, true}) {
+      const auto endpoint = tests::local_endpoint(tests::free_port());
+      TlsServerOptions options = world.options();
+      options.pem = world.authority.sign({"good", {"DNS:good.example"}, -60, 3600, true});
+      options.only_tls12 = only_tls12;
+      options.finite_field = true;
+      const TlsServer server(endpoint, options);
+      CHECK(talk.failure(endpoint, peer) == kTlsFailed);
+      CHECK(talk.connects == 0);
+    }
+  });
+}
+
 TEST_CASE("servers that never come to the point") {
   on_each_backend([](Backend backend) {
     World world;
