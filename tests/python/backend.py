@@ -1,0 +1,54 @@
+"""An HTTP server for the tests of the Python package, that does what a request's path asks for:
+/status/N answers N, /cut sends half of an answer and closes, /close closes at once, everything else
+answers 200 with the server's port. usage: backend.py PORT [CERTIFICATE KEY]
+"""
+import http.server
+import ssl
+import sys
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """One connection."""
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        length = int(self.headers.get("content-length", "0"))
+        sent = self.rfile.read(length)
+        parts = self.path.split("?")[0].strip("/").split("/")
+        if parts[0] == "close":
+            self.close_connection = True
+            return
+        body = f"{self.server.server_port} {self.headers.get('host')} {len(sent)}".encode()
+        status = int(parts[1]) if parts[0] == "status" else 200
+        if parts[0] == "status-here" and parts[1] == str(self.server.server_port):
+            status = 503
+        self.send_response(status)
+        if status in (429, 503):
+            self.send_header("Retry-After", "1")
+        self.send_header("endpoint-load-metrics", "TEXT cpu_utilization=0.3, rps_fractional=120")
+        self.send_header("Content-Length", str(len(body) + (100 if parts[0] == "cut" else 0)))
+        self.end_headers()
+        self.wfile.write(body)
+        if parts[0] == "cut":
+            self.close_connection = True
+
+    do_POST = do_PUT = do_DELETE = do_GET
+
+    def log_message(self, *_):
+        """Says nothing."""
+
+
+def main(port, *certificate):
+    """Serves until it is killed."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Answer)
+    server.daemon_threads = True
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    print("ready", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

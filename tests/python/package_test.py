@@ -1,0 +1,448 @@
+"""The package against a real ballastd: picks, reports, errors, sticky tokens, what is collected,
+and which outcome stands for what. usage: package_test.py, with BALLASTD, BALLAST and PYTHONPATH."""
+import asyncio
+import concurrent.futures
+import errno
+import gc
+import http.client
+import io
+import os
+import re
+import socket
+import ssl
+import unittest
+import urllib.error
+import warnings
+
+import ballast
+from ballast import Outcome, Reason
+from ballast._native import lib
+from support import Checker, unchecked, wait_for
+
+PORTS = (21001, 21002, 21003)
+
+
+class WithChecker(unittest.TestCase):
+    """Each test begins with fresh counts."""
+    services = unchecked(PORTS)
+    top = ""
+
+    def setUp(self):
+        self.checker = Checker(self.services, self.top)
+        self.addCleanup(self.checker.close)
+        self.balancer = ballast.Balancer(directory=self.checker.directory)
+        self.addCleanup(self.balancer.close)
+        self.web = self.balancer.service("web")
+
+    def counted(self):
+        """The counters that are not 0, without the latency's."""
+        return {name: value for name, value in self.checker.sums().items()
+                if value and not name.startswith("latency")}
+
+
+class Picks(WithChecker):
+    def test_what_a_pick_says(self):
+        with self.web.pick("user:42") as pick:
+            self.assertEqual(pick.host, "127.0.0.1")
+            self.assertIn(pick.port, PORTS)
+            self.assertEqual(pick.address, f"127.0.0.1:{pick.port}")
+            self.assertIs(pick.reason, Reason.FIRST_CHOICE)
+            self.assertEqual(pick.epoch, self.web.epoch)
+            self.assertEqual(pick.attempts, 1)
+            self.assertFalse(pick.reported)
+            self.assertIn("in flight", repr(pick))
+            self.assertEqual(self.checker.sums()["in_flight"], 1)
+        self.assertTrue(pick.reported)
+        self.assertEqual(self.counted(), {"started": 1, "success": 1})
+
+    def test_keys_of_every_kind_agree(self):
+        addresses = set()
+        for key in ("zoë", "zoë".encode(), bytearray("zoë".encode()), memoryview("zoë".encode())):
+            with self.web.pick(key) as pick:
+                addresses.add(pick.address)
+        self.assertEqual(len(addresses), 1)
+        with self.web.pick() as one, self.web.pick(None) as two, self.web.pick(key=b"") as three:
+            self.assertEqual({one.port, two.port}, {three.port})
+        for key in (42, 1.5, object()):
+            with self.assertRaisesRegex(TypeError, "key must be str, bytes or None"):
+                self.web.pick(key)
+        with self.assertRaises(UnicodeEncodeError):
+            self.web.pick("\ud800")
+        self.assertEqual(self.checker.sums()["in_flight"], 0)
+
+    def test_how_the_block_ends(self):
+        ends = [(None, "success"), (ConnectionRefusedError(), "connect_failure"),
+                (TimeoutError(), "timeout"), (ConnectionResetError(), "reset"),
+                (KeyboardInterrupt(), "cancelled"), (ValueError("mine"), "abandoned")]
+        for exception, _ in ends:
+            try:
+                with self.web.pick("k"):
+                    if exception is not None:
+                        raise exception
+            except BaseException as caught:  # it comes out as it was
+                self.assertIs(caught, exception)
+        self.assertEqual(self.counted(),
+                         {"started": len(ends), **{outcome: 1 for _, outcome in ends}})
+
+    def test_a_generator_that_is_left(self):
+        def answers():
+            with self.web.pick("k"):
+                yield 1
+        running = answers()
+        next(running)
+        running.close()
+        self.assertEqual(self.counted(), {"started": 1, "cancelled": 1})
+
+    def test_report_overrides_the_end(self):
+        with self.web.pick("k") as pick:
+            pick.report(Outcome.SERVER_ERROR, latency=0.25)
+            self.assertTrue(pick.reported)
+        with self.assertRaises(ConnectionResetError), self.web.pick("k") as pick:
+            pick.report()
+            raise ConnectionResetError
+        self.assertEqual(self.counted(), {"started": 2, "server_error": 1, "success": 1})
+
+    def test_latencies(self):
+        self.web.pick("k").report(Outcome.SUCCESS, 0.25)
+        self.web.pick("k").report(latency=-1)
+        self.web.pick("k").report(latency=float("nan"))
+        sums = self.checker.sums()
+        self.assertEqual((sums["latency_sum_us"], sums["latency_count"]), (250_000, 1))
+        with self.web.pick("k"):
+            pass
+        self.web.pick("k").report()
+        sums = self.checker.sums()
+        self.assertEqual(sums["latency_count"], 3)
+        self.assertGreaterEqual(sums["latency_sum_us"], 250_000)
+
+    def test_an_overload_keeps_requests_away(self):
+        with self.web.pick("k") as pick:
+            pick.report(Outcome.OVERLOAD, retry_after=30)
+        left = self.checker.instances()[pick.address]["breaker"]
+        self.assertEqual(left["state"], "open")
+        self.assertGreater(left["left_ms"], 0)
+        with self.web.pick("k") as other:
+            self.assertNotEqual(other.address, pick.address)
+            self.assertIs(other.reason, Reason.MOVED_BREAKER)
+
+    def test_reported_load_is_read(self):
+        with self.web.pick("k") as pick:
+            pick.report(load="TEXT cpu_utilization=0.3, rps_fractional=120")
+        with self.web.pick("k") as pick:
+            pick.report(load=b"\xff\x00 nonsense")
+        with self.web.pick("k") as pick:
+            with self.assertRaises(TypeError):
+                pick.report(load=3)
+        self.assertEqual(self.counted(), {"started": 3, "success": 3})
+
+    def test_mistakes_with_reports(self):
+        pick = self.web.pick("k")
+        for bad, error in ((0, ValueError), (9, ValueError), ("success", TypeError)):
+            with self.assertRaises(error):
+                pick.report(bad)
+        with self.assertRaises(TypeError):
+            pick.report(Outcome.SUCCESS, outcome=Outcome.SUCCESS)
+        with self.assertRaises(TypeError):
+            pick.report(result=Outcome.SUCCESS)
+        with self.assertRaises(TypeError):
+            pick.report(1, 2, 3, 4, 5)
+        with self.assertRaises(TypeError):
+            pick.report(latency="soon")
+        self.assertFalse(pick.reported)
+        pick.report()
+        with self.assertRaisesRegex(ballast.AlreadyReported, "'web'.*reported already"):
+            pick.report()
+        self.assertEqual(self.counted(), {"started": 1, "success": 1})
+
+    def test_retries_go_elsewhere(self):
+        first = self.web.pick("k")
+        second = self.web.retry("k", first)
+        third = self.web.pick("k", tried=[first, second])
+        self.assertEqual({first.port, second.port, third.port}, set(PORTS))
+        self.assertIs(second.reason, Reason.MOVED_EXCLUDED)
+        with self.assertRaises(ballast.NoInstance) as caught:
+            self.web.retry("k", first, second, third)
+        self.assertIsInstance(caught.exception, ballast.Unavailable)
+        self.assertEqual(caught.exception.status, lib.BALLAST_NO_INSTANCE)
+        self.assertIn("'web'", str(caught.exception))
+        for pick in (first, second, third):
+            pick.report()
+        with self.assertRaises(TypeError):
+            self.web.retry("k")
+        with self.assertRaises(TypeError):
+            self.web.retry("k", "127.0.0.1:21001")
+        with self.assertRaises(ValueError):
+            self.web.pick("k", tried=[first] * (ballast.MAX_TRIED + 1))
+        with ballast.Balancer(directory=self.checker.directory) as other:
+            with self.assertRaises(ValueError), other.service("web").pick("k") as foreign:
+                self.web.retry("k", foreign)
+
+    def test_one_that_is_collected_counts_as_abandoned(self):
+        with self.assertWarnsRegex(ResourceWarning, "'web'.*without a report"):
+            self.web.pick("k")
+        ring = [self.web.pick("k")]
+        ring.append(ring)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            del ring
+            gc.collect()
+        self.assertEqual(self.counted(), {"started": 2, "abandoned": 2})
+
+    def test_a_pick_holds_what_it_needs(self):
+        pick = ballast.Balancer(directory=self.checker.directory).service("web").pick("k")
+        gc.collect()
+        pick.report()
+        self.assertEqual(self.counted(), {"started": 1, "success": 1})
+
+    def test_nobody_makes_them_by_hand(self):
+        for kind in (ballast.Pick, ballast.Service):
+            with self.assertRaises(TypeError):
+                kind()
+
+
+class Services(WithChecker):
+    def test_one_that_is_published_later(self):
+        late = self.balancer.service("late")
+        self.assertIs(late, self.balancer.service("late"))
+        self.assertEqual(late.epoch, 0)
+        with self.assertRaises(ballast.ServiceUnknown):
+            late.pick("k")
+        self.checker.reload(self.services + unchecked([21004], "late"))
+        wait_for(lambda: late.epoch, "the service")
+        with late.pick("k") as pick:
+            self.assertEqual(pick.port, 21004)
+
+    def test_names_that_cannot_be(self):
+        for name in ("", "n" * 64, "a\0b"):
+            with self.assertRaises(ValueError):
+                self.balancer.service(name)
+        with self.assertRaises(TypeError):
+            self.balancer.service(7)
+
+    def test_info_and_warning(self):
+        info = self.balancer.info()
+        self.assertEqual(info.checker_pid, self.checker.process.pid)
+        self.assertIsInstance(info.row, int)
+        self.assertIs(info.superseded, False)
+        wait_for(lambda: self.balancer.info().heartbeat > info.heartbeat, "a heartbeat")
+        self.assertIsNone(self.balancer.warning())
+
+    def test_closing(self):
+        pick = self.web.pick("k")
+        self.balancer.close()
+        self.balancer.close()
+        for call in (lambda: self.web.pick("k"), self.balancer.info, pick.report,
+                     lambda: self.balancer.service("other")):
+            with self.assertRaises(ballast.NotAttached):
+                call()
+        self.assertIsNone(self.balancer.warning())
+        with pick:
+            pass
+        del pick
+        self.assertEqual(self.counted(), {"started": 1, "abandoned": 1})
+
+    def test_the_block_of_a_closed_balancer_ends_in_peace(self):
+        with self.web.pick("k"):
+            self.balancer.close()
+        self.assertEqual(self.counted(), {"started": 1, "abandoned": 1})
+
+    def test_nothing_there(self):
+        with self.assertRaisesRegex(ballast.NotFound, "start ballastd"):
+            ballast.Balancer(directory=self.checker.directory + "/nowhere")
+        with self.assertRaises(ballast.Error):
+            ballast.Balancer("no/such/name")
+        with self.assertRaises(ballast.InvalidArgument):
+            ballast.Balancer("a\0b")
+
+    def test_more_workers_than_rows(self):
+        checker = Checker(self.services, "max_workers = 1")
+        self.addCleanup(checker.close)
+        with ballast.Balancer(directory=checker.directory), \
+                ballast.Balancer(directory=checker.directory) as second:
+            self.assertIn("not counted", second.warning())
+            self.assertIsNone(second.info().row)
+            with second.service("web").pick("k") as pick:
+                self.assertIn(pick.port, PORTS)
+
+
+class Limits(WithChecker):
+    services = unchecked(PORTS, more='max_in_flight = 1\n'
+                                     'retry_budget = { share = "1%", minimum = 1 }')
+
+    def test_as_many_as_it_may(self):
+        held = [self.web.pick(str(i)) for i in range(3)]
+        with self.assertRaises(ballast.Limited):
+            self.web.pick("k")
+        for pick in held:
+            pick.report()
+
+    def test_the_retry_budget(self):
+        first = self.web.pick("k")
+        first.report(Outcome.RESET)
+        with self.web.retry("k", first), self.assertRaises(ballast.RetryBudget):
+            self.web.retry("k", first)
+
+
+class Sticky(WithChecker):
+    def test_without_a_key(self):
+        with self.web.pick("k") as pick, self.assertRaises(ballast.NoStickyKey):
+            self.web.sticky_token(pick)
+        with self.web.pick("k", sticky=b"\x00" * 5000) as pick:
+            self.assertIs(pick.reason, Reason.STICKY_LOST)
+
+    def test_with_one(self):
+        path = self.checker.config + ".key"
+        with open(path, "w", encoding="ascii") as file:
+            file.write("0123456789abcdef" * 4 + "\n")
+        os.chmod(path, 0o600)
+        checker = Checker(self.services, f'sticky_key_file = "{path}"')
+        self.addCleanup(checker.close)
+        balancer = ballast.Balancer(directory=checker.directory)
+        self.addCleanup(balancer.close)
+        web = balancer.service("web")
+        first = web.pick("a")
+        token = web.sticky_token(first)
+        self.assertRegex(token, r"\A[\w-]{32}\Z")
+        for key in "abcdefgh":
+            with web.pick(key, sticky=token) as pick:
+                self.assertEqual((pick.port, pick.reason), (first.port, Reason.STICKY))
+        with web.retry("a", first, sticky=token.encode()) as other:
+            self.assertNotEqual(other.port, first.port)
+        first.report()
+
+
+class Async(WithChecker):
+    def test_blocks(self):
+        async def run():
+            async with self.web.pick("k") as pick:
+                await asyncio.sleep(0)
+                self.assertFalse(pick.reported)
+            with self.assertRaises(asyncio.TimeoutError):
+                async with asyncio.timeout(0), self.web.pick("k"):
+                    await asyncio.Event().wait()
+            task = asyncio.ensure_future(self.forever())
+            await asyncio.sleep(0)
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            # A thousand in flight at once, in one thread.
+            picks = [asyncio.ensure_future(self.forever()) for _ in range(1000)]
+            await asyncio.sleep(0)
+            self.assertEqual(self.checker.sums()["in_flight"], 1000)
+            for task in picks:
+                task.cancel()
+            await asyncio.wait(picks)
+
+        asyncio.run(run())
+        # What a timeout cancels is seen as cancelled where it waits.
+        self.assertEqual(self.counted(), {"started": 1003, "success": 1, "cancelled": 1002})
+
+    async def forever(self):
+        """A request without an answer."""
+        async with self.web.pick("k"):
+            await asyncio.Event().wait()
+
+    def test_a_timeout_inside(self):
+        async def run():
+            with self.assertRaises(asyncio.TimeoutError):
+                async with self.web.pick("k"):
+                    await asyncio.wait_for(asyncio.Event().wait(), 0)
+
+        asyncio.run(run())
+        self.assertEqual(self.counted(), {"started": 1, "timeout": 1})
+
+
+class Outcomes(unittest.TestCase):
+    def test_exceptions(self):
+        def http_error(code):
+            return urllib.error.HTTPError("http://a/", code, "", {}, io.BytesIO())
+
+        expected = [
+            (ConnectionRefusedError(), Outcome.CONNECT_FAILURE),
+            (OSError(errno.EHOSTUNREACH, ""), Outcome.CONNECT_FAILURE),
+            (OSError(errno.ENETUNREACH, ""), Outcome.CONNECT_FAILURE),
+            (socket.gaierror(), Outcome.CONNECT_FAILURE),
+            (ssl.SSLCertVerificationError(), Outcome.CONNECT_FAILURE),
+            (TimeoutError(), Outcome.TIMEOUT),
+            (OSError(errno.ETIMEDOUT, ""), Outcome.TIMEOUT),
+            (socket.timeout(), Outcome.TIMEOUT),
+            (asyncio.TimeoutError(), Outcome.TIMEOUT),
+            (concurrent.futures.TimeoutError(), Outcome.TIMEOUT),
+            (ConnectionResetError(), Outcome.RESET),
+            (BrokenPipeError(), Outcome.RESET),
+            (EOFError(), Outcome.RESET),
+            (asyncio.IncompleteReadError(b"", 3), Outcome.RESET),
+            (http.client.RemoteDisconnected(), Outcome.RESET),
+            (http.client.IncompleteRead(b""), Outcome.RESET),
+            (http.client.BadStatusLine("?"), Outcome.RESET),
+            (ssl.SSLEOFError(), Outcome.RESET),
+            (KeyboardInterrupt(), Outcome.CANCELLED),
+            (GeneratorExit(), Outcome.CANCELLED),
+            (SystemExit(), Outcome.CANCELLED),
+            (asyncio.CancelledError(), Outcome.CANCELLED),
+            (concurrent.futures.CancelledError(), Outcome.CANCELLED),
+            (http_error(500), Outcome.SERVER_ERROR),
+            (http_error(503), Outcome.OVERLOAD),
+            (http_error(404), Outcome.SUCCESS),
+            (ValueError(), Outcome.ABANDONED),
+            (OSError(errno.EMFILE, ""), Outcome.ABANDONED),
+            (MemoryError(), Outcome.ABANDONED),
+        ]
+        for exception, outcome in expected:
+            self.assertIs(ballast.outcomes.outcome_of(exception), outcome, repr(exception))
+
+    def test_one_of_our_own(self):
+        class Busy(Exception):
+            """An application's."""
+
+        class VeryBusy(Busy):
+            """Another."""
+
+        ballast.outcomes.by_exception[Busy] = Outcome.OVERLOAD
+        self.addCleanup(ballast.outcomes.by_exception.pop, Busy)
+        self.assertIs(ballast.outcomes.outcome_of(VeryBusy()), Outcome.OVERLOAD)
+
+    def test_statuses(self):
+        self.assertEqual([ballast.outcomes.outcome_of_status(status).name
+                          for status in (200, 302, 404, 429, 500, 502, 503, 504)],
+                         ["SUCCESS"] * 3 + ["OVERLOAD"] + ["SERVER_ERROR"] * 2
+                         + ["OVERLOAD", "SERVER_ERROR"])
+        for text, seconds in (("3", 3.0), ("0", None), ("-1", None), ("nan", None), ("inf", None),
+                              ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("", None)):
+            self.assertEqual(ballast.outcomes.retry_after_of({"retry-after": text}), seconds)
+        self.assertIsNone(ballast.outcomes.retry_after_of({}))
+
+
+class Header(unittest.TestCase):
+    """What ballast.h enumerates is all there."""
+
+    def test_outcomes_and_reasons(self):
+        known = {name for name in dir(lib) if re.fullmatch(r"BALLAST_[A-Z_]+", name)}
+        for kind, text in ((Outcome, lib.ballast_outcome_text), (Reason, lib.ballast_reason_text)):
+            for member in kind:
+                self.assertEqual(getattr(lib, "BALLAST_" + member.name), member)
+                self.assertEqual(ballast._core._text(text(int(member))), member.name.lower())
+                known.discard("BALLAST_" + member.name)
+            self.assertEqual(ballast._core._text(text(max(kind) + 1)), "unknown")
+        for error in ballast.errors.BY_STATUS:
+            if error is not None:
+                known = {name for name in known if getattr(lib, name) != error.status
+                         or not name.startswith("BALLAST_")}
+        self.assertEqual(known - {"BALLAST_ABI", "BALLAST_MAX_TRIED", "BALLAST_NO_ROW",
+                                  "BALLAST_NO_LATENCY", "BALLAST_ADDRESS_TEXT",
+                                  "BALLAST_STICKY_TEXT", "BALLAST_OK"}, set())
+
+    def test_every_status_has_its_exception(self):
+        number = 1
+        while ballast._core._text(lib.ballast_status_text(number)) != "unknown":
+            self.assertEqual(ballast.errors.BY_STATUS[number].status, number)
+            number += 1
+        self.assertEqual(number, len(ballast.errors.BY_STATUS))
+
+    def test_key_hash(self):
+        self.assertEqual(ballast.key_hash(""), 0x2D06800538D394C2)  # docs/hash-vectors.md
+        self.assertEqual(ballast.key_hash("abc"), ballast.key_hash(b"abc"))
+
+
+if __name__ == "__main__":
+    unittest.main()
