@@ -46,20 +46,21 @@ configure() {
 # What is installed decides whether the tests and benchmarks are compiled, so that the demo runs on a
 # machine that has neither, and what is installed later is noticed.
 configure_gcc() {
-  local tests=disabled bench=disabled python=disabled
+  local tests=disabled bench=disabled python=disabled nginx=disabled
   [ ! -e /usr/include/doctest/doctest.h ] || tests=enabled
   [ ! -e /usr/include/benchmark/benchmark.h ] || bench=enabled
   if [ -e /usr/include/python3.11/Python.h ] && /usr/bin/python3 -c 'import cffi' 2>/dev/null; then
     python=enabled
   fi
-  configure build gcc -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled -Dgrpc=enabled -Dlto=enabled "-Dpython=$python" "-Dtests=$tests" "-Dbench=$bench"
+  [ ! -e /usr/share/nginx/src/configure ] || nginx=enabled
+  configure build gcc -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled -Dgrpc=enabled -Dlto=enabled "-Dpython=$python" "-Dnginx=$nginx" "-Dtests=$tests" "-Dbench=$bench"
 }
 
 # Little optimisation: the sanitizers' cost is in what they check, and compiling is half of CI's time.
 # jemalloc would hide allocations from AddressSanitizer.
 sanitizer_options=(-Doptimization=1 -Ddebug=false -Dbench=disabled -Djemalloc=disabled
   -Dtests=enabled -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled -Dgrpc=enabled
-  -Dpython=disabled)
+  -Dpython=disabled -Dnginx=disabled)
 
 configure_asan() {
   configure build-asan clang "${sanitizer_options[@]}" -Db_sanitize=address,undefined \
@@ -72,7 +73,7 @@ configure_tsan() {
 }
 
 configure_tidy() {
-  configure build-clang clang -Dtests=enabled -Dbench=auto -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled -Dgrpc=enabled
+  configure build-clang clang -Dtests=enabled -Dbench=auto -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled -Dgrpc=enabled -Dnginx=disabled
 }
 
 # compile DIR [TARGET...]

@@ -1,0 +1,118 @@
+
+/*
+ * What the http and the stream module share: namespaces as a worker is
+ * attached to them, the arguments of the directive "ballast", and picks.
+ * Each module compiles it into itself, so a worker that has both has two
+ * handles.  The master attaches only while it reads a configuration;
+ * workers attach when they start.  When a worker dies, the kernel frees its
+ * row of counters, and the checker reaps what it had in flight.
+ */
+
+
+#ifndef _NGX_BALLAST_H_INCLUDED_
+#define _NGX_BALLAST_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_event_connect.h>
+#include <ballast.h>
+
+
+#define NGX_BALLAST_TRIES      3
+#define NGX_BALLAST_MAX_TRIES  (BALLAST_MAX_TRIED + 1)
+#define NGX_BALLAST_SESSIONS   1024
+
+
+/* a namespace; its handle is this process's */
+
+typedef struct {
+    ngx_str_t                 name;         /* null-terminated */
+    ngx_str_t                 directory;    /* null-terminated or empty */
+    ballast_t                *handle;
+    ngx_msec_t                attach_again;
+
+    unsigned                  failed:1;     /* and that has been logged */
+} ngx_ballast_space_t;
+
+
+/* the TLS session of the instance that was in a slot last */
+
+typedef struct {
+    uint32_t                  slot;
+    uint32_t                  incarnation;
+    uint64_t                  segment;
+    void                     *session;      /* ngx_ssl_session_t */
+} ngx_ballast_session_t;
+
+
+typedef struct {
+    ngx_ballast_space_t      *space;
+    ngx_str_t                 service;      /* null-terminated */
+    ballast_service_t         number;
+    ngx_uint_t                tries;
+    ngx_ballast_session_t    *sessions;
+
+    unsigned                  found:1;      /* "number" is the handle's */
+    unsigned                  wait:1;       /* missing=wait */
+} ngx_ballast_conf_t;
+
+
+typedef struct ngx_ballast_try_s  ngx_ballast_try_t;
+
+struct ngx_ballast_try_s {
+    ballast_pick_t            pick;
+    ngx_ballast_try_t        *next;         /* the try before */
+    ngx_str_t                 name;
+    socklen_t                 socklen;
+    ngx_sockaddr_t            sockaddr;
+    u_char                    text[BALLAST_ADDRESS_TEXT];
+
+    unsigned                  stale:1;      /* a kept connection was gone */
+};
+
+
+/* what a request or session knows of its picks; zeroed to begin with */
+
+typedef struct {
+    ngx_ballast_conf_t       *conf;
+    ballast_t                *handle;
+    ngx_pool_t               *pool;
+    ngx_str_t                 key;
+    ngx_str_t                 sticky;
+    ngx_ballast_try_t        *last;
+    uint64_t                  started;      /* usec, of the last try */
+    ballast_status_t          status;       /* of the last pick */
+
+    unsigned                  picked:1;     /* in flight */
+} ngx_ballast_peer_t;
+
+
+ngx_int_t ngx_ballast_argument(ngx_conf_t *cf, ngx_ballast_conf_t *bcf,
+    ngx_str_t *value);
+char *ngx_ballast_use(ngx_conf_t *cf, ngx_ballast_conf_t *bcf,
+    ngx_array_t *spaces);
+void ngx_ballast_release(ngx_array_t *spaces);
+void ngx_ballast_attach(ngx_array_t *spaces, ngx_log_t *log);
+
+void ngx_ballast_spread(ngx_str_t *key, u_char *buf);
+ngx_int_t ngx_ballast_pick(ngx_peer_connection_t *pc, ngx_ballast_peer_t *bp);
+const char *ngx_ballast_status(ngx_ballast_peer_t *bp);
+void ngx_ballast_report(ngx_ballast_peer_t *bp, ballast_result_t *result);
+uint64_t ngx_ballast_elapsed(ngx_ballast_peer_t *bp);
+void ngx_ballast_cleanup(void *data);
+
+#if (NGX_SSL)
+ngx_int_t ngx_ballast_set_session(ngx_peer_connection_t *pc,
+    ngx_ballast_peer_t *bp);
+void ngx_ballast_save_session(ngx_peer_connection_t *pc,
+    ngx_ballast_peer_t *bp);
+#endif
+
+
+/* big enough for what ngx_ballast_spread() makes */
+#define NGX_BALLAST_SPREAD_LEN  16
+
+
+#endif /* _NGX_BALLAST_H_INCLUDED_ */
