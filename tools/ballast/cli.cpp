@@ -16,6 +16,7 @@
 #include "engine/text/spelling.hpp"
 #include "shm/host.hpp"
 #include "shm/paths.hpp"
+#include "tools/ballast/bridge.hpp"
 #include "tools/ballast/control_verbs.hpp"
 #include "tools/ballast/events.hpp"
 #include "tools/ballast/render.hpp"
@@ -135,6 +136,15 @@ CliOutput control(const std::string& verb, const ControlOptions& options, const 
   return run_control_verb(verb, options, place, write);
 }
 
+CliOutput bridge(const BridgeOptions& options) {
+  if (auto bad = bad_place(options.directory, options.name_space)) return *bad;
+  return run_bridge(options,
+                    !options.directory.empty()
+                        ? options.directory
+                        : shm::default_directory(options.name_space.empty() ? shm::kDefaultNamespace
+                                                                            : options.name_space));
+}
+
 CliOutput read_and_render(const std::string& verb, const Request& request, const Screen& screen,
                           const Writer& write) {
   if (auto bad = bad_place(request.directory, request.name_space)) return *bad;
@@ -171,10 +181,14 @@ CliOutput run_cli(std::vector<std::string> arguments, const Screen& screen, cons
   add_events_verb(app, request);
   ControlOptions options;
   add_control_verbs(app, options);
+  BridgeOptions bridge_of;
+  add_bridge_verb(app, bridge_of);
   std::vector<std::string_view> verbs(kVerbs.begin(), kVerbs.end());
   verbs.insert(verbs.end(), control_verbs().begin(), control_verbs().end());
+  verbs.push_back(kBridgeVerb);
   std::vector<std::string_view> known(kOptions.begin(), kOptions.end());
   known.insert(known.end(), control_options().begin(), control_options().end());
+  known.insert(known.end(), bridge_options().begin(), bridge_options().end());
 
   if (arguments.empty()) return {2, {}, app.help()};
   const std::string verb = arguments.front();
@@ -197,6 +211,7 @@ CliOutput run_cli(std::vector<std::string> arguments, const Screen& screen, cons
     return wrong(std::string(error.what()) + ": see ballast --help");
   }
   const std::string asked = app.get_subcommands().front()->get_name();
+  if (asked == kBridgeVerb) return bridge(bridge_of);
   const auto controls = control_verbs();
   if (std::find(controls.begin(), controls.end(), asked) != controls.end())
     return control(asked, options, write);
