@@ -332,6 +332,9 @@ struct Settings {
   std::uint32_t max_events = 4096;  // transitions that the flight recorder keeps
   std::string control_socket;       // empty: `control` in the directory
   std::string control_group;        // who may use it besides its owner; empty: nobody
+  // Of these groups, once looked up: that may take its time, and must not be done on the loop.
+  std::optional<std::uint32_t> workers_gid;
+  std::optional<std::uint32_t> control_gid;
   std::string state_file;      // where runtime changes are kept; empty: `changes` in the directory
   std::string metrics_listen;  // "127.0.0.1:9464"; empty: no metrics
   std::uint32_t metrics_max_instances = 2000;  // with series of their own, while all are well

@@ -51,7 +51,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (host.size() % 2 == 0) return *shm::parse_endpoint("127.0.0.1:1");
     return tools::Complaint{"cannot resolve", "correct it"};
   };
-  environment.group_exists = [](const std::string& group) { return group.size() % 2 == 0; };
+  environment.find_group = [](const std::string& group) {
+    return group.size() % 2 == 0 ? std::optional<std::uint32_t>(7) : std::nullopt;
+  };
   const auto result = tools::read_config_text(
       "f", std::string(reinterpret_cast<const char*>(data), size), environment);
   require(result.settings.has_value() == result.errors.empty());

@@ -22,11 +22,13 @@ void read_path(ConfigWalk& walk, const ConfigValue& table, const char* key, std:
 }
 
 void read_group(ConfigWalk& walk, const ConfigValue& table, const char* key,
-                const ConfigEnvironment& environment, std::string& out) {
+                const ConfigEnvironment& environment, std::string& out,
+                std::optional<std::uint32_t>& gid) {
   const auto group = walk.read_string(table, key, "the name of a group");
   if (!group) return;
   out = *group;
-  if (!environment.group_exists(*group)) {
+  gid = environment.find_group(*group);
+  if (!gid) {
     walk.complain(*table.find(key), {"there is no group " + in_quotes(*group),
                                      "add it with groupadd, or name one that exists"});
   }
@@ -47,8 +49,10 @@ void read_ballast(ConfigWalk& walk, const ConfigValue& root, const ConfigEnviron
   read_path(walk, *ballast, "sticky_key_file", settings.sticky_key_file);
   read_path(walk, *ballast, "control_socket", settings.control_socket);
   read_path(walk, *ballast, "state_file", settings.state_file);
-  read_group(walk, *ballast, "workers_group", environment, settings.workers_group);
-  read_group(walk, *ballast, "control_group", environment, settings.control_group);
+  read_group(walk, *ballast, "workers_group", environment, settings.workers_group,
+             settings.workers_gid);
+  read_group(walk, *ballast, "control_group", environment, settings.control_group,
+             settings.control_gid);
   if (const auto zone = walk.read_string(*ballast, "zone", "a string")) {
     settings.zone = *zone;
     if (const auto bad = judge_name("zone", *zone)) walk.complain(*ballast->find("zone"), *bad);

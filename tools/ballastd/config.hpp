@@ -17,12 +17,13 @@ namespace ballast::tools {
 inline constexpr std::size_t kMaxConfigBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kMaxConfigErrors = 50;  // more are counted, not shown
 
-[[nodiscard]] bool group_exists_in_system(const std::string& group);
+[[nodiscard]] std::optional<std::uint32_t> group_in_system(const std::string& group);
 
 // The world outside the file, so that tests can stand in for it.
 struct ConfigEnvironment {
   Resolver resolve = resolve_with_system;
-  std::function<bool(const std::string& group)> group_exists = group_exists_in_system;
+  std::function<std::optional<std::uint32_t>(const std::string& group)> find_group =
+      group_in_system;
 };
 
 struct ConfigResult {

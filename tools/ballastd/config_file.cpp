@@ -12,7 +12,7 @@
 
 namespace ballast::tools {
 
-bool group_exists_in_system(const std::string& group) {
+std::optional<std::uint32_t> group_in_system(const std::string& group) {
   std::vector<char> buffer(1024);
   ::group entry{};
   ::group* found = nullptr;
@@ -20,7 +20,8 @@ bool group_exists_in_system(const std::string& group) {
          buffer.size() < (std::size_t{1} << 20)) {
     buffer.resize(buffer.size() * 2);
   }
-  return found != nullptr;
+  if (found == nullptr) return std::nullopt;
+  return found->gr_gid;
 }
 
 namespace {

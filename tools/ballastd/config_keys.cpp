@@ -382,7 +382,8 @@ std::string defaults_text() {
   list_unset(lines, "ballast.sticky_key_file", "an absolute path; no sticky sessions");
   list_unset(lines, "ballast.control_socket", "an absolute path; control in the directory");
   list_unset(lines, "ballast.control_group", "a group that exists; only the same user");
-  list_unset(lines, "ballast.state_file", "an absolute path; changes in the directory");
+  list_unset(lines, "ballast.state_file",
+             "an absolute path; NAMESPACE.changes in --state, else changes in the directory");
   list_unset(lines, "metrics.listen", "an address, ADDRESS:PORT; no metrics");
   list<checker::Settings>(lines, "metrics.", keys::metrics_fields());
   list_unset(lines, service + "instances", "addresses; required");

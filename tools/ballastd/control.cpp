@@ -2,7 +2,6 @@
 #include "tools/ballastd/control.hpp"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -100,7 +99,10 @@ checker::DeskHooks DaemonControl::desk_hooks() {
 
 std::string DaemonControl::changes_path(const Settings& settings) const {
   const std::string& configured = settings.state_file;
-  return configured.empty() ? directory_ + "/changes" : configured;
+  if (!configured.empty()) return configured;
+  // One file a namespace, since several may share a directory for state.
+  if (!options_.state.empty()) return options_.state + "/" + settings.name_space + ".changes";
+  return directory_ + "/changes";
 }
 
 std::string DaemonControl::socket_path() const {
@@ -120,16 +122,11 @@ void DaemonControl::open() {
     failed_ = why;
     tell(Level::error, "control_failed", {{"because", why}});
   };
-  const std::string& group = steward_.roster().configured().control_group;
-  std::optional<gid_t> gid;
-  if (!group.empty()) {
-    const ::group* const entry = ::getgrnam(group.c_str());
-    if (entry == nullptr) return failed("there is no group " + group + ": see control_group");
-    gid = entry->gr_gid;
-  }
+  // Looked up with the reading of the configuration, on another thread than this.
+  const std::optional<gid_t> gid = steward_.roster().configured().control_gid;
   const shm::Status listening = desk_.listen(socket_path(), gid);
   if (!listening) return failed(listening.error().to_text());
-  group_ = group;
+  gid_ = gid;
   failed_.clear();
   loop_.timers().disarm(retry_);
   tell(Level::info, "control_listens", {{"socket", socket_path()}});
@@ -159,8 +156,7 @@ void DaemonControl::configure() {
       desk_.keep_changes_in(changes_path(steward_.roster().configured()));
     }
   }
-  const std::string& group = steward_.roster().configured().control_group;
-  if (desk_.socket_path() != socket_path() || group_ != group) {
+  if (desk_.socket_path() != socket_path() || gid_ != steward_.roster().configured().control_gid) {
     open();
   } else {
     for (const std::string& idle : steward_.roster().idle_changes())
@@ -189,6 +185,7 @@ shm::Result<pid_t> DaemonControl::start_successor() {
   if (!options_.directory.empty()) {
     arguments.insert(arguments.end(), {"--directory", options_.directory});
   }
+  if (!options_.state.empty()) arguments.insert(arguments.end(), {"--state", options_.state});
   arguments.emplace_back("--handover");
   std::vector<char*> argv;
   for (std::string& argument : arguments)

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,8 +69,8 @@ class DaemonControl {
   std::string program_;  // as it was started: the file may be another one by now, which is wanted
   pid_t successor_ = -1;
   int successor_fd_ = -1;
-  std::string group_;   // that the socket has
-  std::string failed_;  // why there is none, as it was told
+  std::optional<gid_t> gid_;  // of the group that the socket has
+  std::string failed_;        // why there is none, as it was told
   checker::Timers::Id retry_;
   checker::ControlDesk desk_;
 };

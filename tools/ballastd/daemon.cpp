@@ -399,6 +399,9 @@ std::string directory_of(const Options& options, const Settings& settings) {
 }
 
 int run_daemon(const Options& options, Settings settings) {
+  struct Flush {
+    ~Flush() { flush_log(); }
+  } flush_at_end;
   raise_descriptor_limit();
   if (const auto exceeded = exceeded_limit(settings)) {
     tell(Level::error, "failed", {{"because", *exceeded}});
@@ -423,7 +426,10 @@ int run_daemon(const Options& options, Settings settings) {
   // A look-up of names cannot be called back, may take a minute, and wants nobody to wait for it:
   // the lease is free and the last line is written. Nothing that it uses is destroyed before the
   // process ends, and it with the process.
-  if (daemon.reading()) std::_Exit(status);
+  if (daemon.reading()) {
+    flush_log();
+    std::_Exit(status);
+  }
   return status;
 }
 

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -13,16 +13,55 @@
 #include <mutex>
 
 #include "tools/ballastd/log_limiter.hpp"
+#include "tools/ballastd/log_writer.hpp"
 
 namespace ballast::tools {
 namespace {
 
+// At the end of the process, for whoever is slow to read.
+constexpr std::chrono::milliseconds kFlushPatience{1000};
+
+// The first character of `text`: how many bytes it has, and its number. Bytes that are no UTF-8
+// stand for themselves, one by one.
+struct Character {
+  std::size_t bytes = 1;
+  std::uint32_t number = 0;
+  bool is_text = true;
+};
+Character first_of(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const Character raw{1, byte(0), byte(0) < 0x80};
+  if (raw.is_text) return raw;
+  const std::size_t bytes = byte(0) >= 0xF0 ? 4 : byte(0) >= 0xE0 ? 3 : 2;
+  if (byte(0) < 0xC2 || byte(0) > 0xF4 || text.size() < bytes) return raw;
+  std::uint32_t number = byte(0) & (0xFFU >> (bytes + 1));
+  for (std::size_t i = 1; i < bytes; ++i) {
+    if ((byte(i) & 0xC0U) != 0x80) return raw;
+    number = number << 6 | (byte(i) & 0x3FU);
+  }
+  constexpr std::array<std::uint32_t, 5> kLeast{0, 0, 0x80, 0x800, 0x10000};
+  if (number < kLeast[bytes] || number > 0x10FFFF || (number >= 0xD800 && number < 0xE000))
+    return raw;
+  return {bytes, number, true};
+}
+
+// What a terminal would obey, or what would show a line other than it is: controls, of which C1 are
+// beyond ASCII, ends of lines and paragraphs, and what turns the direction of writing.
+bool is_control(const Character& one) {
+  const std::uint32_t n = one.number;
+  return !one.is_text || n < 0x20 || (n >= 0x7F && n < 0xA0) || (n >= 0x2028 && n <= 0x202E) ||
+         (n >= 0x2066 && n <= 0x2069);
+}
+
 bool needs_quotes(std::string_view value) {
   if (value.empty()) return true;
-  for (const char c : value) {
-    if (static_cast<unsigned char>(c) <= 0x20 || c == '"' || c == '=' || c == '\\' || c == 0x7F) {
+  while (!value.empty()) {
+    const Character one = first_of(value);
+    if (is_control(one) || one.number == ' ' || one.number == '"' || one.number == '=' ||
+        one.number == '\\') {
       return true;
     }
+    value.remove_prefix(one.bytes);
   }
   return false;
 }
@@ -33,17 +72,19 @@ void append_value(std::string& line, std::string_view value) {
     return;
   }
   line += '"';
-  for (const char c : value) {
-    if (c == '"' || c == '\\') {
+  while (!value.empty()) {
+    const Character one = first_of(value);
+    if (one.number == '"' || one.number == '\\') {
       line += '\\';
-      line += c;
-    } else if (c == '\n') {
+      line += value[0];
+    } else if (one.number == '\n') {
       line += "\\n";
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
-      line += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
+    } else if (is_control(one)) {
+      line += fmt::format("\\u{:04x}", one.number);
     } else {
-      line += c;
+      line += value.substr(0, one.bytes);
     }
+    value.remove_prefix(one.bytes);
   }
   line += '"';
 }
@@ -82,13 +123,10 @@ void append_fields(std::string& line, const checker::Event& event) {
   }
 }
 
-void write_whole(std::string_view rest) noexcept {
-  while (!rest.empty()) {
-    const ssize_t written = ::write(STDERR_FILENO, rest.data(), rest.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return;
-    rest.remove_prefix(static_cast<std::size_t>(written));
-  }
+std::string line_of(bool is_journal, const checker::Event& event) {
+  return (is_journal ? format_for_journal(event)
+                     : format_event(event, std::chrono::system_clock::now())) +
+         '\n';
 }
 
 // Of the process.
@@ -96,16 +134,21 @@ struct Log {
   std::mutex mutex;
   LogLimiter limiter;
   bool is_journal = tools::is_journal(STDERR_FILENO, std::getenv("JOURNAL_STREAM"));
+  LogWriter writer{STDERR_FILENO, [journal = is_journal](std::uint64_t lines) {
+                     return line_of(journal, {checker::Level::warning,
+                                              "log_lost",
+                                              {{"lines", std::to_string(lines)},
+                                               {"because", "nobody took them in time"}}});
+                   }};
 };
+// Never destroyed: other threads may log until the process ends.
 Log& the_log() {
-  static Log log;
+  static Log& log = *new Log;
   return log;
 }
 
-void write_event(const Log& log, const checker::Event& event) {
-  write_whole((log.is_journal ? format_for_journal(event)
-                              : format_event(event, std::chrono::system_clock::now())) +
-              '\n');
+void write_event(Log& log, const checker::Event& event) {
+  log.writer.put(line_of(log.is_journal, event));
 }
 
 }  // namespace
@@ -155,6 +198,14 @@ void log_event(const checker::Event& event) noexcept {
     write_event(log, more);
   } catch (...) {
     return;  // out of memory for a log line: the checker goes on
+  }
+}
+
+void flush_log() noexcept {
+  try {
+    the_log().writer.flush(kFlushPatience);
+  } catch (...) {
+    return;
   }
 }
 

@@ -1,6 +1,7 @@
 // ballastd: the checker as a program. Reads the command line and the configuration; the rest is
 // daemon.cpp's.
 #include <cstdio>
+#include <cstdlib>
 #include <span>
 
 #include "tools/ballastd/config.hpp"
@@ -40,7 +41,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "ballastd: %s\n", parsed.error.c_str());
     return 2;
   }
-  const tools::Options& options = *parsed.options;
+  tools::Options options = *parsed.options;
+  if (options.state.empty())
+    options.state = tools::state_directory_of(std::getenv("STATE_DIRECTORY"));
   if (options.mode == tools::Options::Mode::help) {
     std::fputs(tools::help_text().c_str(), stdout);
     return 0;

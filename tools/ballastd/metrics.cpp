@@ -2,6 +2,7 @@
 #include "tools/ballastd/metrics.hpp"
 
 #include <chrono>
+#include <mutex>
 #include <utility>
 
 #include "shm/endpoint.hpp"
@@ -39,20 +40,29 @@ void Metrics::follow(const checker::Settings& settings) {
     return;
   listen_ = settings.metrics_listen;
   max_instances_ = settings.metrics_max_instances;
-  server_.reset();
+  retire();
   trouble_.clear();
-  post();
   start();
+}
+
+// Its thread may be in the middle of a reading, which is not waited for here.
+void Metrics::retire() {
+  if (!serving_.server) return;
+  serving_.server->retire();
+  retired_.push_back(std::exchange(serving_, {}));
 }
 
 void Metrics::stop() {
   listen_.clear();
-  server_.reset();
+  retire();
 }
 
 void Metrics::post() {
+  std::erase_if(retired_, [](const Serving& one) { return one.server->ended(); });
   if (listen_.empty()) return;
-  checker::LoopReport& draft = mailbox_.draft();
+  if (!serving_.server && ++waited_ >= kReportsUntilRetry) start();
+  if (!serving_.server) return;
+  checker::LoopReport& draft = serving_.mailbox->draft();
   draft = {};
   draft.made = std::chrono::steady_clock::now();
   draft.in_charge = true;
@@ -60,8 +70,7 @@ void Metrics::post() {
   draft.streams_open = loop_.open_streams();
   draft.streams_limit = loop_.max_streams();
   fill_(draft);
-  mailbox_.post();
-  if (!server_ && ++waited_ >= kReportsUntilRetry) start();
+  serving_.mailbox->post();
 }
 
 void Metrics::start() {
@@ -73,16 +82,24 @@ void Metrics::start() {
   options.directory = directory_;
   options.max_instances = max_instances_;
   options.version = BALLAST_VERSION;
-  auto started = checker::MetricsServer::start(std::move(options), mailbox_);
+  options.on_trouble = [](const shm::Error& error) {
+    static std::once_flag told;
+    std::call_once(told, [&] {
+      log_event({Level::warning, "metrics_trouble", {{"because", error.to_text()}}});
+    });
+  };
+  auto mailbox = std::make_unique<checker::Mailbox<checker::LoopReport>>();
+  auto started = checker::MetricsServer::start(std::move(options), *mailbox);
   if (started) {
-    server_ = std::move(*started);
+    serving_ = {std::move(mailbox), std::move(*started)};
     trouble_.clear();
     // Not an error: whoever wants it has written it. But everybody who gets there reads it all.
     const bool is_open = !is_loopback(*where);
     log_event({is_open ? Level::warning : Level::info,
                "metrics",
-               {{"listen", server_->address().to_text()},
+               {{"listen", serving_.server->address().to_text()},
                 {"readable_by", is_open ? "everybody who reaches that address" : "this host"}}});
+    post();
     return;
   }
   const std::string why = started.error().to_text();

@@ -1,11 +1,13 @@
 // Metrics as ballastd runs them: starts and stops the server as the settings say, posts the loop's
 // report to it once a second, and tries again where it could not listen. Checking goes on whatever
-// becomes of metrics. Runs on the loop's thread.
+// becomes of metrics, and no check waits for the server's thread: one that is to go ends by itself,
+// and is collected later. Runs on the loop's thread.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/checker/loop/loop.hpp"
 #include "engine/checker/metrics/loop_report.hpp"
@@ -32,8 +34,15 @@ class Metrics {
   void stop();
 
  private:
+  // A server and what is posted to it, which its thread alone takes from.
+  struct Serving {
+    std::unique_ptr<checker::Mailbox<checker::LoopReport>> mailbox;
+    std::unique_ptr<checker::MetricsServer> server;  // first to go
+  };
+
   void post();
   void start();
+  void retire();
 
   checker::Loop& loop_;
   std::string directory_;
@@ -42,8 +51,8 @@ class Metrics {
   std::size_t max_instances_ = 0;
   std::string trouble_;  // why there is no server, said once
   unsigned waited_ = 0;  // reports since the last try to listen
-  checker::Mailbox<checker::LoopReport> mailbox_;
-  std::unique_ptr<checker::MetricsServer> server_;
+  Serving serving_;
+  std::vector<Serving> retired_;  // whose threads have not ended yet
   checker::Timers::Id timer_;
 };
 

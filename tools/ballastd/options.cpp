@@ -9,8 +9,9 @@
 namespace ballast::tools {
 namespace {
 
-constexpr std::array<std::string_view, 7> kOptions{
-    "--config", "--check", "--directory", "--handover", "--defaults", "--help", "--version"};
+constexpr std::array<std::string_view, 8> kOptions{"--config", "--check",    "--directory",
+                                                   "--state",  "--handover", "--defaults",
+                                                   "--help",   "--version"};
 
 ParsedOptions wrong(std::string error) {
   return {std::nullopt, std::move(error)};
@@ -30,15 +31,22 @@ ParsedOptions parse_options(std::span<const char* const> arguments) {
       value = name.substr(equals + 1);
       name = name.substr(0, equals);
     }
-    const bool wants_value = name == "--config" || name == "--check" || name == "--directory";
+    const bool wants_value =
+        name == "--config" || name == "--check" || name == "--directory" || name == "--state";
     if (wants_value) {
       if (!value && i + 1 < arguments.size()) value = arguments[++i];
       if (!value || value->empty()) {
-        const char* example = name == "--directory" ? " /run/ballast" : " ballast.toml";
+        const char* example = name == "--directory" ? " /run/ballast"
+                              : name == "--state"   ? " /var/lib/ballast"
+                                                    : " ballast.toml";
         return wrong(std::string(name) + " needs a value: " + std::string(name) + example);
       }
       if (name == "--directory") {
         options.directory = *value;
+        continue;
+      }
+      if (name == "--state") {
+        options.state = *value;
         continue;
       }
       if (!options.config.empty()) return wrong("more than one configuration: give one file");
@@ -68,12 +76,20 @@ ParsedOptions parse_options(std::span<const char* const> arguments) {
   if (!options.directory.empty() && options.directory.front() != '/') {
     return wrong("--directory " + options.directory + " is not an absolute path: start it with /");
   }
+  if (!options.state.empty() && options.state.front() != '/')
+    return wrong("--state " + options.state + " is not an absolute path: start it with /");
   if (check) options.mode = Options::Mode::check;
   return {options, {}};
 }
 
+std::string state_directory_of(const char* environment) {
+  const std::string_view all = environment == nullptr ? "" : environment;
+  const std::string_view first = all.substr(0, all.find(':'));
+  return first.starts_with('/') ? std::string(first) : std::string();
+}
+
 std::string help_text() {
-  return "Usage: ballastd --config FILE [--directory DIR] [--handover]\n"
+  return "Usage: ballastd --config FILE [--directory DIR] [--state DIR] [--handover]\n"
          "       ballastd --check FILE | --defaults\n"
          "\n"
          "Checks the instances of every service in FILE and publishes what it finds in shared\n"
@@ -83,6 +99,7 @@ std::string help_text() {
          "  --check FILE      only judge the file: exit 0 if it is right, 1 if it is not\n"
          "  --defaults        print every key that FILE may have, its default and its limits\n"
          "  --directory DIR   where the shared files are, instead of what FILE says\n"
+         "  --state DIR       where operators' changes are kept, unless FILE says; best on a disk\n"
          "  --handover        check everything first, then take over from a running ballastd\n"
          "  --help, --version\n"
          "\n"

@@ -12,6 +12,7 @@ struct Options {
   Mode mode = Mode::run;
   std::string config;
   std::string directory;  // overrides the configuration's; empty: not given
+  std::string state;      // a directory for what outlives the machine's restart; empty: not given
   bool handover = false;
 };
 
@@ -22,6 +23,9 @@ struct ParsedOptions {
 
 // `arguments` without the program's name.
 [[nodiscard]] ParsedOptions parse_options(std::span<const char* const> arguments);
+
+// The directory that systemd's StateDirectory= has made for this service; empty: there is none.
+[[nodiscard]] std::string state_directory_of(const char* environment);
 
 [[nodiscard]] std::string help_text();
 

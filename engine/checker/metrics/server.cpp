@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -111,7 +112,7 @@ class MetricsServer::Impl {
         accept_pause_(io_) {
     options_.listen = bound_to(listener.get(), options_.listen);
     acceptor_.assign(protocol(), listener.get());
-    listener.release();
+    listener_ = listener.release();
     // The thread is to take no signal from those who wait for it.
     sigset_t all;
     sigset_t before;
@@ -127,6 +128,15 @@ class MetricsServer::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
+  // From the thread of the owner. The listener is closed for good, and its address free, before
+  // the thread knows; the number stays its own until the acceptor is destroyed.
+  void retire() noexcept {
+    shutdown(listener_, SHUT_RDWR);
+    io_.stop();
+  }
+  // Relaxed: joining the thread orders, this only tells that it will not take long.
+  [[nodiscard]] bool ended() const noexcept { return ended_.load(std::memory_order_relaxed); }
+
   [[nodiscard]] const shm::Endpoint& address() const noexcept { return options_.listen; }
 
  private:
@@ -138,7 +148,12 @@ class MetricsServer::Impl {
 
   void run() {
     pthread_setname_np(pthread_self(), "metrics");
-    setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);
+    if (setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice) != 0 && options_.on_trouble) {
+      options_.on_trouble(
+          shm::system_error(errno, "lower the priority of", "the metrics thread",
+                            "readings for scrapes compete with the checks; a filter of system "
+                            "calls must allow setpriority"));
+    }
     accept_next();
     // Sums count from the first reading on.
     first_reading();
@@ -149,6 +164,7 @@ class MetricsServer::Impl {
         // Out of memory, most likely: the conversation that met it has ended, the others go on.
       }
     }
+    ended_.store(true, std::memory_order_relaxed);
   }
 
   void first_reading() {
@@ -202,6 +218,8 @@ class MetricsServer::Impl {
   tcp::acceptor acceptor_;
   net::steady_timer accept_pause_;
   net::steady_timer first_pause_{io_};
+  int listener_ = -1;  // the acceptor's
+  std::atomic<bool> ended_{false};
   std::thread thread_;
 };
 
@@ -424,6 +442,12 @@ void MetricsServer::Impl::make_room() {
 MetricsServer::MetricsServer(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 MetricsServer::~MetricsServer() = default;
 
+void MetricsServer::retire() noexcept {
+  impl_->retire();
+}
+bool MetricsServer::ended() const noexcept {
+  return impl_->ended();
+}
 const shm::Endpoint& MetricsServer::address() const noexcept {
   return impl_->address();
 }

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -34,6 +35,8 @@ struct MetricsOptions {
   std::string version;
   // For tests: instead of the limits above.
   std::chrono::milliseconds conversation = kScrapeTime;
+  // Told what goes wrong and is not worth stopping for; called on the server's thread.
+  std::function<void(const shm::Error&)> on_trouble;
 };
 
 class MetricsServer {
@@ -42,10 +45,15 @@ class MetricsServer {
   // thread is the one that takes from it. Errors: the address is in use, or not this machine's.
   static shm::Result<std::unique_ptr<MetricsServer>> start(MetricsOptions options,
                                                            Mailbox<LoopReport>& mailbox);
-  // Ends all conversations and the thread.
+  // Ends all conversations and the thread, for which it waits: as long as a reading takes.
   ~MetricsServer();
   MetricsServer(const MetricsServer&) = delete;
   MetricsServer& operator=(const MetricsServer&) = delete;
+
+  // The same without waiting: from now on another one can listen at its address. To be destroyed
+  // once it has ended; until then the mailbox must live.
+  void retire() noexcept;
+  [[nodiscard]] bool ended() const noexcept;
 
   // Where it listens: of port 0, which one it got.
   [[nodiscard]] const shm::Endpoint& address() const noexcept;

@@ -39,7 +39,9 @@ constexpr std::uint64_t kCarriedPerTick = std::uint64_t{1} << 16;
 
 shm::Result<shm::FileModes> modes_for(const Settings& settings) {
   shm::FileModes modes;
-  if (!settings.workers_group.empty()) {
+  if (settings.workers_gid) {
+    modes.workers_group = *settings.workers_gid;
+  } else if (!settings.workers_group.empty()) {
     const group* entry = ::getgrnam(settings.workers_group.c_str());
     if (entry == nullptr) {
       return shm::Error{shm::ErrorKind::invalid, 0, "look up the group", settings.workers_group,

@@ -17,7 +17,9 @@ inline tools::ConfigResult read_text(const std::string& text) {
     return tools::Complaint{"cannot resolve \"" + host + "\" (Name or service not known)",
                             "correct the name"};
   };
-  environment.group_exists = [](const std::string& group) { return group == "www-data"; };
+  environment.find_group = [](const std::string& group) {
+    return group == "www-data" ? std::optional<std::uint32_t>(33) : std::nullopt;
+  };
   return tools::read_config_text("f.toml", text, environment);
 }
 

@@ -17,7 +17,9 @@ checker::Settings read(const std::string& text) {
   environment.resolve = [](const std::string&) {
     return *ballast::shm::parse_endpoint("10.9.8.7:1");
   };
-  environment.group_exists = [](const std::string& group) { return group == "www-data"; };
+  environment.find_group = [](const std::string& group) {
+    return group == "www-data" ? std::optional<std::uint32_t>(33) : std::nullopt;
+  };
   const auto result = tools::read_config_text("f.toml", text, environment);
   for (const auto& error : result.errors)
     MESSAGE(error.text);

@@ -154,6 +154,33 @@ TEST_CASE("what operators ask for holds for workers, and over a crash and a relo
   CHECK(has(nobody.text, "no ballastd listens at " + stage.files() + "/control"));
 }
 
+TEST_CASE("with a directory for state they outlive a restart of the machine") {
+  const Stage stage;
+  const std::string state = stage.dir.path() + "/state";
+  std::filesystem::create_directory(state);
+  std::vector<std::string> more;
+  SUBCASE("an option names it") {
+    more = {"--state", state};
+  }
+  SUBCASE("systemd does") {
+    ::setenv("STATE_DIRECTORY", (state + ":/nowhere").c_str(), 1);
+  }
+  const auto start = [&] {
+    auto daemon = std::make_unique<Process>(stage.run(more));
+    daemon->wait_for(" ready");
+    return daemon;
+  };
+  auto daemon = start();
+  CHECK(stage.ballast("drain web " + Stage::address(1)).status == 0);
+  CHECK(std::filesystem::exists(state + "/default.changes"));
+  daemon->signal(SIGTERM);
+  CHECK(daemon->wait_for_exit() == 0);
+  std::filesystem::remove_all(stage.files());
+  daemon = start();
+  CHECK(has(stage.ballast("changes").text, Stage::address(1)));
+  ::unsetenv("STATE_DIRECTORY");
+}
+
 TEST_CASE("a drain waits for what is in flight, and for workers that may be in a pick") {
   const Stage stage;
   Process daemon(stage.run());

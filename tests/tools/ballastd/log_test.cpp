@@ -60,4 +60,23 @@ TEST_CASE("values cannot break the line or pose as other fields") {
   CHECK(value("a=b") == "\"a=b\"");
   CHECK(value("say \"x\" \\") == "\"say \\\"x\\\" \\\\\"");
   CHECK(value("line\nbreak\x1b") == "\"line\\nbreak\\u001b\"");
+  // What terminals obey beyond ASCII (C1: as UTF-8, and as a bare byte), and what turns a line
+  // round.
+  CHECK(value("a\xC2\x9B"
+              "31m") == "\"a\\u009b31m\"");
+  CHECK(value("a\x9B"
+              "31m") == "\"a\\u009b31m\"");
+  CHECK(value("a\xE2\x80\xAE"
+              "b") == "\"a\\u202eb\"");
+  CHECK(value("a\xE2\x80\xA8"
+              "b") == "\"a\\u2028b\"");
+  // Other text stays, and bytes that are none do not hide what follows them.
+  CHECK(value("gr\xC3\xBC\xC3\x9F"
+              "e-\xF0\x9F\x9A\x80") ==
+        "gr\xC3\xBC\xC3\x9F"
+        "e-\xF0\x9F\x9A\x80");
+  CHECK(value("\xC3\"x") == "\"\\u00c3\\\"x\"");
+  CHECK(value("\xC1\x9B") == "\"\\u00c1\\u009b\"");
+  CHECK(value("\xED\xA0\x80") == "\"\\u00ed\\u00a0\\u0080\"");
+  CHECK(value("\xE2\x80") == "\"\\u00e2\\u0080\"");
 }

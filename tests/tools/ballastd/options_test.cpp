@@ -24,7 +24,9 @@ std::string error_of(const std::vector<const char*>& arguments) {
 }  // namespace
 
 TEST_CASE("what can be asked for") {
-  const auto run = parse({"--config", "f.toml", "--directory=/run/b", "--handover"});
+  const auto run =
+      parse({"--config", "f.toml", "--directory=/run/b", "--state", "/var/lib/b", "--handover"});
+  CHECK(run.state == "/var/lib/b");
   CHECK(run.mode == Options::Mode::run);
   CHECK(run.config == "f.toml");
   CHECK(run.directory == "/run/b");
@@ -46,6 +48,18 @@ TEST_CASE("wrong usage says what to do") {
   CHECK(error_of({"--chek", "a"}) == "unknown argument \"--chek\": did you mean --check?");
   CHECK(error_of({"ballast.toml"}) == "unknown argument \"ballast.toml\": see ballastd --help");
   CHECK(error_of({"--handover=yes"}) == "--handover takes no value: leave out \"=yes\"");
+  CHECK(error_of({"--config", "a", "--state", "run"}) ==
+        "--state run is not an absolute path: start it with /");
+  CHECK(error_of({"--state"}) == "--state needs a value: --state /var/lib/ballast");
   CHECK(error_of({"--config", "a", "--directory", "run"}) ==
         "--directory run is not an absolute path: start it with /");
+}
+
+TEST_CASE("the directory for state is the first that systemd names") {
+  using ballast::tools::state_directory_of;
+  CHECK(state_directory_of(nullptr).empty());
+  CHECK(state_directory_of("").empty());
+  CHECK(state_directory_of("relative").empty());
+  CHECK(state_directory_of("/var/lib/ballast") == "/var/lib/ballast");
+  CHECK(state_directory_of("/var/lib/a:/var/lib/b") == "/var/lib/a");
 }

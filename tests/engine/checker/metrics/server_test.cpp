@@ -3,13 +3,25 @@
 #include "engine/checker/metrics/server.hpp"
 
 #include <doctest/doctest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <array>
+#include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "tests/support/published.hpp"
 #include "tests/support/scrape.hpp"
+#include "tests/support/skip.hpp"
 
 using namespace ballast;
 using checker::LoopReport;
@@ -66,6 +78,64 @@ TEST_CASE("a page of metrics") {
   const Samples samples(answer.body);
   CHECK(samples.at("ballast_service_instances{service=\"checkout\",state=\"in_use\"}") == 3);
   CHECK(get(world.where(), "/metrics?name[]=x").status == 200);
+}
+
+TEST_CASE("one that is to go is not waited for, and its address is free at once") {
+  World world;
+  const Scraper kept(world.where());
+  REQUIRE(kept.send(kRequest));
+  const shm::Endpoint where = world.where();
+  world.server->retire();
+  Mailbox<LoopReport> mailbox;
+  checker::MetricsOptions options;
+  options.listen = where;
+  options.directory = world.published.directory();
+  const auto next = MetricsServer::start(options, mailbox);
+  REQUIRE_MESSAGE(next, next.error().to_text());
+  CHECK(get(where, "/").status == 200);
+  while (!world.server->ended())
+    std::this_thread::yield();
+}
+
+// As a service manager's filter does it: this process may do all but set priorities.
+void forbid_setpriority() {
+  std::array<sock_filter, 4> rules{{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setpriority, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  }};
+  const sock_fprog program{rules.size(), rules.data()};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+    _exit(77);
+  }
+}
+
+TEST_CASE("a priority that it may not lower is said, and answers come all the same") {
+  const World world;
+  const pid_t child = fork();
+  if (child == 0) {
+    forbid_setpriority();
+    std::atomic<bool> told{false};
+    Mailbox<LoopReport> mailbox;
+    checker::MetricsOptions options;
+    options.listen = {shm::Family::ipv4, 0, {127, 0, 0, 1}};
+    options.directory = world.published.directory();
+    options.on_trouble = [&](const shm::Error& error) {
+      // Relaxed: only whether.
+      told.store(error.to_text().find("setpriority") != std::string::npos,
+                 std::memory_order_relaxed);
+    };
+    const auto started = MetricsServer::start(options, mailbox);
+    if (!started) _exit(1);
+    const bool answers = get((*started)->address(), "/").status == 200;
+    _exit(answers && told.load(std::memory_order_relaxed) ? 0 : 1);  // relaxed: it has answered
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) return tests::skip("no seccomp here");
+  CHECK(status == 0);
 }
 
 TEST_CASE("other requests") {
