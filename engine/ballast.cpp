@@ -138,28 +138,33 @@ ballast::shm::Endpoint endpoint_of(const ballast_pick_t& pick) noexcept {
   return endpoint;
 }
 
-[[gnu::noinline, gnu::cold]] ballast_status_t pick_with_options(ballast_t& self,
-                                                                ballast_service_t service,
-                                                                const void* key, std::size_t length,
-                                                                const ballast_pick_options_t& given,
-                                                                ballast_pick_t& out) noexcept {
-  if (!acceptable(given, kFirstPickOptionsSize)) return BALLAST_INVALID_ARGUMENT;
+// False if they are not what a program may ask for.
+bool read_options(const ballast_pick_options_t& given, Handle::Wishes& out) noexcept {
+  if (!acceptable(given, kFirstPickOptionsSize)) return false;
   ballast_pick_options_t options{};
   std::memcpy(&options, &given, std::min(given.size, kPickOptionsSize));
   if (options.tried_count > BALLAST_MAX_TRIED ||
       (options.tried_count != 0 && options.tried == nullptr) ||
       (options.sticky_length != 0 && options.sticky == nullptr)) {
-    return BALLAST_INVALID_ARGUMENT;
+    return false;
   }
   for (std::size_t i = 0; i < options.tried_count; ++i) {
-    if (options.tried[i] == nullptr || options.tried[i]->size < kPickSize)
-      return BALLAST_INVALID_ARGUMENT;
+    if (options.tried[i] == nullptr || options.tried[i]->size < kPickSize) return false;
   }
-  if (options.tried_count == 0 && options.sticky_length == 0)
+  out = {{options.tried, options.tried_count}, {options.sticky, options.sticky_length}};
+  return true;
+}
+
+[[gnu::noinline, gnu::cold]] ballast_status_t pick_with_options(ballast_t& self,
+                                                                ballast_service_t service,
+                                                                const void* key, std::size_t length,
+                                                                const ballast_pick_options_t& given,
+                                                                ballast_pick_t& out) noexcept {
+  Handle::Wishes wishes;
+  if (!read_options(given, wishes)) return BALLAST_INVALID_ARGUMENT;
+  if (wishes.tried.empty() && wishes.sticky.empty())
     return self.handle->pick(service, key, length, out);
-  return self.handle->pick_wishing(
-      service, key, length,
-      {{options.tried, options.tried_count}, {options.sticky, options.sticky_length}}, out);
+  return self.handle->pick_wishing(service, key, length, wishes, out);
 }
 
 }  // namespace
@@ -281,6 +286,13 @@ ballast_status_t ballast_sticky_token(ballast_t* handle, ballast_service_t servi
       std::span<char, ballast::engine::kStickyText>(buffer, BALLAST_STICKY_TEXT - 1));
   if (status == BALLAST_OK) buffer[BALLAST_STICKY_TEXT - 1] = '\0';
   return status;
+}
+
+size_t ballast_usable(ballast_t* handle, ballast_service_t service,
+                      const ballast_pick_options_t* options, size_t limit) {
+  Handle::Wishes wishes;
+  if (handle == nullptr || (options != nullptr && !read_options(*options, wishes))) return 0;
+  return handle->handle->count_usable(service, wishes, limit);
 }
 
 uint64_t ballast_key_hash(const void* key, size_t length) {

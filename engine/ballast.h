@@ -285,6 +285,16 @@ BALLAST_API ballast_status_t ballast_sticky_token(ballast_t* handle, ballast_ser
                                                   const ballast_pick_t* pick, char* buffer,
                                                   size_t size);
 
+/* How many instances a pick with these options could fall on at this moment, counted up to `limit`:
+ * with `tried`, how many more a retry could go to, and 0 where the service's limit or its retry
+ * budget would refuse one. For servers that have to know before they give an answer up whether
+ * there is somebody else to ask. Nothing is held, so the next pick may find it otherwise. `options`
+ * may be NULL; its `sticky` is not looked at. 0 also where a pick would fail for another reason, a
+ * wrong argument say. Looks at one instance after the other until it has counted enough; promises
+ * are those of ballast_pick(). */
+BALLAST_API size_t ballast_usable(ballast_t* handle, ballast_service_t service,
+                                  const ballast_pick_options_t* options, size_t limit);
+
 /* The hash of a key that consistent hashing starts from: XXH3_64bits, seed 0; fixed for ever. Test
  * vectors: docs/hash-vectors.md. Services placed as nginx does use crc32 instead. */
 BALLAST_API uint64_t ballast_key_hash(const void* key, size_t length);

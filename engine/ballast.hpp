@@ -206,6 +206,21 @@ class Service {
     return retry(key, {&tried});
   }
 
+  // How many instances a pick could fall on at this moment, or a retry after those tried; counted
+  // up to `limit`. See ballast_usable().
+  [[nodiscard]] std::size_t usable(std::size_t limit,
+                                   std::initializer_list<const Pick*> tried = {}) const noexcept {
+    std::array<const ballast_pick_t*, BALLAST_MAX_TRIED> picks{};
+    ballast_pick_options_t options = BALLAST_PICK_OPTIONS_INIT;
+    options.tried = picks.data();
+    for (const Pick* pick : tried) {
+      if (!*pick) continue;
+      if (options.tried_count < picks.size()) picks[options.tried_count] = &pick->pick_;
+      ++options.tried_count;
+    }
+    return ballast_usable(handle_, number_, &options, limit);
+  }
+
   // A sticky token for the instance of a pick, to be given back as `sticky` of a later one; empty
   // if the service has no key, or the pick no instance. See ballast_sticky_token().
   [[nodiscard]] std::string sticky_token(const Pick& pick) const {

@@ -65,6 +65,8 @@ class Handle {
 
   ballast_status_t sticky_token(ballast_service_t service, const ballast_pick_t& pick,
                                 std::span<char, kStickyText> out) noexcept;
+  [[nodiscard]] std::size_t count_usable(ballast_service_t service, const Wishes& wishes,
+                                         std::size_t limit) noexcept;
   [[nodiscard]] std::uint64_t epoch(ballast_service_t service);
   void describe(ballast_info_t& out) const noexcept { attachment_.describe(out); }
   [[nodiscard]] const char* warning() const noexcept { return attachment_.warning(); }

@@ -121,6 +121,7 @@ long one(const tests::Attached& worker, const unsigned char* key, std::size_t le
     options.tried = tried;
     options.tried_count = 1;
     ballast_pick_t second = BALLAST_PICK_INIT;
+    if (ballast_usable(worker.handle, worker.service, &options, 2) != 2) return kPickFailed;
     if (ballast_pick(worker.handle, worker.service, key, length, &options, &second) != BALLAST_OK)
       return kPickFailed;
     if (ballast_report(worker.handle, &second, BALLAST_SUCCESS, 7) != BALLAST_OK)
