@@ -20,6 +20,10 @@ static ballast_status_t ngx_ballast_find(ngx_ballast_conf_t *bcf,
     ngx_log_t *log);
 static ballast_status_t ngx_ballast_pick_try(ngx_ballast_peer_t *bp,
     ballast_pick_t *pick, ngx_uint_t stale);
+static void ngx_ballast_limit_tries(ngx_peer_connection_t *pc,
+    ngx_ballast_peer_t *bp);
+static ngx_uint_t ngx_ballast_tried(ngx_ballast_peer_t *bp,
+    const ballast_pick_t **tried, ngx_uint_t stale);
 static uint64_t ngx_ballast_now(void);
 
 
@@ -466,8 +470,8 @@ ngx_ballast_pick(ngx_peer_connection_t *pc, ngx_ballast_peer_t *bp)
     t->stale = 0;
 
     t->name.data = t->text;
-    t->name.len = ballast_format_address(&t->pick, (char *) t->text,
-                                         BALLAST_ADDRESS_TEXT);
+    t->name.len = ngx_sock_ntop(&t->sockaddr.sockaddr, socklen, t->text,
+                                NGX_SOCKADDR_STRLEN, 1);
 
     t->next = bp->last;
     bp->last = t;
@@ -478,6 +482,8 @@ ngx_ballast_pick(ngx_peer_connection_t *pc, ngx_ballast_peer_t *bp)
     pc->sockaddr = &t->sockaddr.sockaddr;
     pc->socklen = t->socklen;
     pc->name = &t->name;
+
+    ngx_ballast_limit_tries(pc, bp);
 
     ngx_log_debug3(NGX_LOG_DEBUG_EVENT, pc->log, 0,
                    "ballast pick: %V, %s, try: %ui", &t->name,
@@ -501,35 +507,73 @@ static ballast_status_t
 ngx_ballast_pick_try(ngx_ballast_peer_t *bp, ballast_pick_t *pick,
     ngx_uint_t stale)
 {
-    ngx_ballast_try_t       *t;
-    const ballast_pick_t    *tried[BALLAST_MAX_TRIED];
-    ballast_pick_options_t   options = BALLAST_PICK_OPTIONS_INIT;
+    const ballast_pick_t          *tried[BALLAST_MAX_TRIED];
+    ballast_pick_options_t         options = BALLAST_PICK_OPTIONS_INIT;
+    const ballast_pick_options_t  *wishes;
+
     static const ballast_pick_t  empty = BALLAST_PICK_INIT;
 
-    for (t = bp->last; t; t = t->next) {
+    options.tried = tried;
+    options.tried_count = ngx_ballast_tried(bp, tried, stale);
+
+    options.sticky = (char *) bp->sticky.data;
+    options.sticky_length = bp->sticky.len;
+
+    /* without wishes the way is shorter */
+
+    wishes = (options.tried_count || options.sticky_length) ? &options : NULL;
+
+    *pick = empty;
+
+    return ballast_pick(bp->handle, bp->conf->number, bp->key.data,
+                        bp->key.len, wishes, pick);
+}
+
+
+/*
+ * No more tries than there are instances for them: nginx passes an answer
+ * on that it cannot replace, and else has thrown it away.
+ */
+
+static void
+ngx_ballast_limit_tries(ngx_peer_connection_t *pc, ngx_ballast_peer_t *bp)
+{
+    const ballast_pick_t    *tried[BALLAST_MAX_TRIED];
+    ballast_pick_options_t   options = BALLAST_PICK_OPTIONS_INIT;
+
+    if (pc->tries <= 1) {
+        return;
+    }
+
+    options.tried = tried;
+    options.tried_count = ngx_ballast_tried(bp, tried, 1);
+
+    pc->tries = 1 + ballast_usable(bp->handle, bp->conf->number, &options,
+                                   pc->tries - 1);
+}
+
+
+/* the picks of the last tries, with or without the stale ones */
+
+static ngx_uint_t
+ngx_ballast_tried(ngx_ballast_peer_t *bp, const ballast_pick_t **tried,
+    ngx_uint_t stale)
+{
+    ngx_uint_t          n;
+    ngx_ballast_try_t  *t;
+
+    n = 0;
+
+    for (t = bp->last; t && n < BALLAST_MAX_TRIED; t = t->next) {
 
         if (t->stale && !stale) {
             continue;
         }
 
-        tried[options.tried_count++] = &t->pick;
-
-        if (options.tried_count == BALLAST_MAX_TRIED) {
-            break;
-        }
+        tried[n++] = &t->pick;
     }
 
-    options.tried = tried;
-
-    if (bp->sticky.len) {
-        options.sticky = (char *) bp->sticky.data;
-        options.sticky_length = bp->sticky.len;
-    }
-
-    *pick = empty;
-
-    return ballast_pick(bp->handle, bp->conf->number, bp->key.data,
-                        bp->key.len, &options, pick);
+    return n;
 }
 
 

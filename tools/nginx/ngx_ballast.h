@@ -67,7 +67,7 @@ struct ngx_ballast_try_s {
     ngx_str_t                 name;
     socklen_t                 socklen;
     ngx_sockaddr_t            sockaddr;
-    u_char                    text[BALLAST_ADDRESS_TEXT];
+    u_char                    text[NGX_SOCKADDR_STRLEN];
 
     unsigned                  stale:1;      /* a kept connection was gone */
 };
