@@ -60,6 +60,15 @@ def check_installed(prefix):
         fail(f"installed headers: {headers}")
 
 
+def check_pages(prefix):
+    """All of the manual pages, or none: scdoc is optional."""
+    found = sorted(os.path.relpath(path, prefix)
+                   for path in glob.glob(os.path.join(prefix, "share/man/*/*")))
+    if found not in ([], ["share/man/man1/ballast.1", "share/man/man3/ballast.3",
+                          "share/man/man8/ballastd.8"]):
+        fail(f"installed manual pages: {found}")
+
+
 def check_answer(program, scratch, library_folder, shared):
     """Runs an example where no checker has run. A program that links the archive needs no library."""
     environment = dict(os.environ)
@@ -134,6 +143,7 @@ def main(arguments):
         # Whether variables carry the sysroot differs between the two kinds of pkg-config.
         prefix = prefix if prefix.startswith(scratch) else scratch + prefix
         check_installed(prefix)
+        check_pages(prefix)
         kinds = with_pkg_config(compilers, examples, scratch, library_folder, own)
         with_cmake(compilers, examples, scratch, prefix, library_folder)
         print(f"{kinds} kinds of library, by pkg-config and by CMake")

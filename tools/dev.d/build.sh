@@ -53,7 +53,7 @@ configure_gcc() {
     python=enabled
   fi
   [ ! -e /usr/share/nginx/src/configure ] || nginx=enabled
-  configure build gcc -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled -Dgrpc=enabled -Dlto=enabled "-Dpython=$python" "-Dnginx=$nginx" "-Dtests=$tests" "-Dbench=$bench"
+  configure build gcc -Dchecker=enabled -Dcli=enabled -Ddns=enabled -Dtls=enabled -Dgrpc=enabled -Dlto=enabled -Dman=enabled "-Dpython=$python" "-Dnginx=$nginx" "-Dtests=$tests" "-Dbench=$bench"
 }
 
 # Little optimisation: the sanitizers' cost is in what they check, and compiling is half of CI's time.
