@@ -1,0 +1,516 @@
+"""What the tests and benchmarks of the nginx module stand on: a world of its own for each test, with
+a folder, a namespace, ballastd, backends and nginx as real processes. Everything is ended by its
+process id when the world is left, and by the kernel when this process dies before that.
+"""
+import ctypes
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+PATIENCE_S = 60  # a deadline for what takes milliseconds: it ends as soon as it happens
+NGINX_PATHS = ("/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx")
+# Debian's own, which has Debian's packages.
+PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
+STREAM_PATH = "/usr/lib/nginx/modules/ngx_stream_module.so"
+
+
+class Failed(Exception):
+    """What a test says when something is not as it should be."""
+
+
+class Skipped(Exception):
+    """What a test says when it cannot run here."""
+
+
+def check(truth, text):
+    if not truth:
+        raise Failed(text)
+
+
+def equal(seen, expected, what):
+    if seen != expected:
+        raise Failed(f"{what}: {seen!r}, expected {expected!r}")
+
+
+def wait_for(condition, what, seconds=PATIENCE_S):
+    """What `condition` says once that is true."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failed(f"waited {seconds} s for {what() if callable(what) else what}")
+        time.sleep(0.01)
+
+
+def find_nginx():
+    return next((path for path in NGINX_PATHS if os.access(path, os.X_OK)), None)
+
+
+_given = set()
+
+
+def free_port():
+    """A port below the ephemeral range on which nobody listens at any address."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        if port in _given:
+            continue
+        with socket.socket() as stream:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                stream.bind(("", port))
+            except OSError:
+                continue
+        _given.add(port)
+        return port
+
+
+def addresses(count, port):
+    return [f"127.2.{i // 250}.{1 + i % 250}:{port}" for i in range(count)]
+
+
+def children_of(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def run_ns(pid):
+    """Nanoseconds on a processor so far."""
+    with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+        return int(file.read().split()[0])
+
+
+class Response:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    def __repr__(self):
+        return f"{self.status} {self.headers} {self.body[:200]!r}"
+
+
+def ask(connection, path="/", headers=None, method="GET", body=None):
+    connection.request(method, path, headers=headers or {}, body=body)
+    answer = connection.getresponse()
+    text = answer.read().decode("latin-1")
+    return Response(answer.status, {name.lower(): value for name, value in answer.getheaders()}, text)
+
+
+def get(port, path="/", headers=None, method="GET", body=None):
+    """One request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    try:
+        return ask(connection, path, headers, method, body)
+    finally:
+        connection.close()
+
+
+class Client:
+    """Many requests on one connection."""
+
+    def __init__(self, port):
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+
+    def get(self, path="/", headers=None):
+        return ask(self.connection, path, headers)
+
+    def close(self):
+        self.connection.close()
+
+
+def bodies(port, paths, batch=100):
+    """The bodies of the answers to many GETs, sent in batches on one connection."""
+    out, buffer = [], b""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as stream:
+        for begin in range(0, len(paths), batch):
+            part = paths[begin:begin + batch]
+            stream.sendall("".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n" for path in part).encode())
+            done = len(out) + len(part)
+            while len(out) < done:
+                head, found, rest = buffer.partition(b"\r\n\r\n")
+                length = re.search(rb"\r\n[Cc]ontent-[Ll]ength: (\d+)", head) if found else None
+                if length is None or len(rest) < int(length[1]):
+                    check(not found or length, f"an answer without a length: {head!r}")
+                    more = stream.recv(1 << 16)
+                    check(more, "nginx closed the connection")
+                    buffer += more
+                    continue
+                check(head.startswith(b"HTTP/1.1 200 "), f"not a success: {head!r}")
+                out.append(rest[:int(length[1])].decode())
+                buffer = rest[int(length[1]):]
+    return out
+
+
+class Load:
+    """Threads that ask on and on, and what became of it: {status or name of an error: how often}."""
+
+    def __init__(self, port, threads=4, path=lambda n: f"/?user={n}", keep_alive=True):
+        self.results, self.lock, self.ends = {}, threading.Lock(), False
+        self.threads = [threading.Thread(target=self._run, args=(port, path, keep_alive, i), daemon=True)
+                        for i in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, port, path, keep_alive, seed):
+        client, n = None, seed * 1_000_003
+        while not self.ends:
+            n += 1
+            try:
+                client = client or Client(port)
+                key = client.get(path(n)).status
+            except (OSError, http.client.HTTPException) as error:
+                key = type(error).__name__
+                client = None
+                time.sleep(0.01)  # nobody listens for a moment, perhaps
+            if not keep_alive and client is not None:
+                client.close()
+                client = None
+            with self.lock:
+                self.results[key] = self.results.get(key, 0) + 1
+
+    @property
+    def count(self):
+        with self.lock:
+            return sum(self.results.values())
+
+    def wait_for_more(self, count):
+        goal = self.count + count
+        wait_for(lambda: self.count >= goal, f"{count} requests more: {self.results}")
+
+    def stop(self):
+        self.ends = True
+        for thread in self.threads:
+            thread.join()
+        return dict(self.results)
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _die_with(signal_number):
+    def prepare():
+        _libc.prctl(1, signal_number, 0, 0, 0)  # PR_SET_PDEATHSIG
+    return prepare
+
+
+class Nginx:
+    """nginx with a folder of its own. It listens, and all its workers are there, when this returns."""
+
+    def __init__(self, folder, conf, wrapper=()):
+        self.folder = folder
+        count = int(re.search(r"worker_processes (\d+);", conf)[1])
+        self.conf, self.log = os.path.join(folder, "nginx.conf"), os.path.join(folder, "error.log")
+        self.pid_file = os.path.join(folder, "nginx.pid")
+        self.output = os.path.join(folder, "output")
+        self.write(conf)
+        with open(self.output, "wb") as output:
+            self.process = subprocess.Popen(
+                [*wrapper, find_nginx(), "-p", folder, "-e", self.log, "-c", self.conf],
+                stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                preexec_fn=_die_with(signal.SIGTERM))
+        try:
+            wait_for(lambda: self._is_complete(count), self.told)
+        except Failed:
+            self.stop()
+            raise
+
+    def _is_complete(self, count):
+        check(self.process.poll() is None, "nginx did not start: " + self.told())
+        return os.path.exists(self.pid_file) and len(self.workers(self.process.pid)) == count
+
+    def write(self, conf):
+        with open(self.conf, "w", encoding="utf-8") as file:
+            file.write(conf)
+
+    def told(self, last=3000):
+        text = ""
+        for path in (self.output, self.log):
+            if os.path.exists(path):
+                with open(path, encoding="utf-8", errors="replace") as file:
+                    text += file.read()[-last:]
+        return text
+
+    def master(self):
+        with open(self.pid_file, encoding="ascii") as file:
+            return int(file.read())
+
+    def workers(self, master=None):
+        """The workers that take connections: not those that leave."""
+        out = []
+        for pid in children_of(master or self.master()):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    line = file.read()
+            except OSError:
+                continue
+            if b"worker process" in line and b"shutting down" not in line:
+                out.append(pid)
+        return out
+
+    def send(self, number):
+        os.kill(self.master(), number)
+
+    def reload(self, conf=None):
+        """As `nginx -s reload`; returns the old workers, which may live on."""
+        old = self.workers()
+        if conf is not None:
+            self.write(conf)
+        self.send(signal.SIGHUP)
+        wait_for(lambda: (new := self.workers()) and not set(new) & set(old) and len(new) >= len(old),
+                 lambda: f"new workers: {self.told()}")
+        return old
+
+    def stop(self, number=signal.SIGTERM):
+        pids = {self.process.pid}
+        for path in (self.pid_file, self.pid_file + ".oldbin"):
+            if os.path.exists(path):
+                with open(path, encoding="ascii") as file:
+                    pids.add(int(file.read() or self.process.pid))
+        everybody = set(pids)
+        for pid in pids:
+            everybody.update(children_of(pid))
+        for pid in pids:
+            if is_alive(pid):
+                os.kill(pid, number)
+        try:
+            self.process.wait(PATIENCE_S)
+            wait_for(lambda: not any(map(is_alive, everybody)), "nginx to leave", 20)
+        except (subprocess.TimeoutExpired, Failed):
+            for pid in everybody:
+                if is_alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+            raise
+
+
+class Programs:
+    """Where the programs and modules are that were built."""
+
+    def __init__(self, ballastd, ballast, backend, http_module, stream_module):
+        self.ballastd, self.ballast, self.backend = ballastd, ballast, backend
+        self.http_module, self.stream_module = http_module, stream_module
+
+
+class World:
+    def __init__(self, programs, verbose=False):
+        self.programs, self.verbose = programs, verbose
+        self.folder = tempfile.mkdtemp(prefix="ballast-nginx.", dir="/dev/shm")
+        os.chmod(self.folder, 0o755)  # for workers of another user
+        self.namespace = os.path.basename(self.folder).replace("ballast-nginx.", "nginx-test-")
+        self.directory = f"/dev/shm/ballast/{self.namespace}"
+        self.processes, self.nginxes, self.closing = [], [], []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for action in reversed(self.closing):
+            action()
+        for nginx in self.nginxes:
+            nginx.stop()
+        for process in reversed(self.processes):
+            self.kill(process)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as file:
+            file.write(text)
+        return self.path(name)
+
+    def kill(self, process):
+        """kill -9, and waits until it is gone."""
+        if process in self.processes:
+            self.processes.remove(process)
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
+
+    def start(self, argv, ready=b"ready\n", wrapper=()):
+        """A process that says when it is ready, and lives until it is killed or its stdin closes."""
+        process = subprocess.Popen([*wrapper, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   preexec_fn=_die_with(signal.SIGKILL))
+        self.processes.append(process)
+        line = process.stdout.readline()
+        equal(line, ready, f"what {argv[0]} says first")
+        return process
+
+    def backends(self, *listens, wrapper=()):
+        return self.start([self.programs.backend, *listens], wrapper=wrapper)
+
+    def python(self, code, *arguments):
+        """A server in a python process of its own; it prints `ready`."""
+        return self.start([PYTHON, "-c", code, *map(str, arguments)])
+
+    def ballastd(self, services, ballast="", wrapper=(), wait=True):
+        """`services` is TOML below [ballast]. Ready to be picked from when this returns."""
+        config = self.write("ballastd.toml", f'[ballast]\nnamespace = "{self.namespace}"\n{ballast}\n{services}')
+        with open(self.path("ballastd.log"), "ab") as log:
+            process = subprocess.Popen([*wrapper, self.programs.ballastd, "--config", config], stderr=log,
+                                       stdin=subprocess.DEVNULL, preexec_fn=_die_with(signal.SIGKILL))
+        self.processes.append(process)
+        if wait:
+            names = re.findall(r"^\[service\.([a-z0-9_-]+)\]", services, re.MULTILINE)
+            try:
+                wait_for(lambda: process.poll() is not None or all(
+                    self.instances(name) and all(i["usable"] for i in self.instances(name).values())
+                    for name in names), "every instance to be usable")
+                check(process.poll() is None, "ballastd ended")
+            except Failed as error:
+                with open(self.path("ballastd.log"), encoding="utf-8") as file:
+                    raise Failed(f"{error}; ballastd said:\n{file.read()[-2000:]}") from None
+        return process
+
+    def ballast(self, *arguments, may_fail=False):
+        run = subprocess.run([self.programs.ballast, *arguments], capture_output=True, text=True, check=False)
+        check(may_fail or run.returncode == 0, f"ballast {arguments}: {run.stdout}{run.stderr}")
+        return run
+
+    def operate(self, verb, *arguments):
+        return self.ballast(verb, "--namespace", self.namespace, *arguments)
+
+    def dump(self):
+        run = self.ballast("dump", "--json", "--dir", self.directory, may_fail=True)
+        return json.loads(run.stdout) if run.returncode == 0 else {"services": []}
+
+    def instances(self, service):
+        """Those of a service as `ballast dump` has them, by address."""
+        for one in self.dump()["services"]:
+            if one["name"] == service:
+                return {instance["address"]: instance for instance in one["instances"]}
+        return {}
+
+    def counters(self, service):
+        """Sums over a service's instances."""
+        out = {"in_flight": 0}
+        for instance in self.instances(service).values():
+            out["in_flight"] += instance["in_flight"]
+            for name, value in instance["counters"].items():
+                out[name] = out.get(name, 0) + value
+        return out
+
+    def rows(self):
+        run = self.ballast("workers", "--json", "--dir", self.directory)
+        return [row for row in json.loads(run.stdout)["workers"] if row["owner"] == "alive"]
+
+    def wait_in_flight(self, service, count):
+        wait_for(lambda: self.counters(service)["in_flight"] == count,
+                 lambda: f"{count} in flight: {self.counters(service)}")
+
+    def nginx_conf(self, http="", stream="", workers=2, user=None, main="", events="worker_connections 1024;",
+                   access_log="off", module=True, name="nginx"):
+        folder = self.path(name)
+        os.makedirs(folder, exist_ok=True)
+        programs, lines = self.programs, []
+        if stream:
+            lines.append(f"load_module {STREAM_PATH};")
+        if module and http:
+            lines.append(f"load_module {programs.http_module};")
+        if module and stream:
+            lines.append(f"load_module {programs.stream_module};")
+        lines += ["daemon off;", f"worker_processes {workers};", f"pid {folder}/nginx.pid;",
+                  f"error_log {folder}/error.log notice;", main]
+        if os.geteuid() == 0:
+            lines.append(f"user {user or 'root'};")
+        lines.append(f"events {{ {events} }}")
+        if http:
+            temp = "".join(f"{what}_temp_path {folder}/{what};\n" for what in
+                           ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+            lines.append(f"http {{\nkeepalive_requests 100000000;\n{temp}{http}\naccess_log {access_log};\n}}")
+        if stream:
+            lines.append(f"stream {{\n{stream}\n}}")
+        return "\n".join(lines) + "\n"
+
+    def nginx(self, http="", stream="", name="nginx", wrapper=(), conf=None, **options):
+        conf = conf or self.nginx_conf(http, stream, name=name, **options)
+        nginx = Nginx(self.path(name), conf, wrapper)
+        self.nginxes.append(nginx)
+        return nginx
+
+    def judge(self, conf, name="judged"):
+        """What `nginx -t` says: its status and its words."""
+        folder = self.path(name)
+        os.makedirs(folder, exist_ok=True)
+        path = os.path.join(folder, "nginx.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(conf)
+        run = subprocess.run([find_nginx(), "-t", "-p", folder, "-e", os.path.join(folder, "error.log"),
+                              "-c", path], capture_output=True, text=True, check=False)
+        return run.returncode, run.stdout + run.stderr
+
+
+def upstream(world, service="checkout", arguments="key=$arg_user", more="keepalive 32;", name=None):
+    return (f"upstream {name or service} {{\nballast {service} namespace={world.namespace} {arguments};\n"
+            f"{more}\n}}\n")
+
+
+def server(port, location="proxy_pass http://checkout;", more=""):
+    return (f"server {{\nlisten 127.0.0.1:{port};\n{more}\nproxy_http_version 1.1;\n"
+            f'proxy_set_header Connection "";\nlocation / {{\n{location}\n}}\n}}\n')
+
+
+def main(tests, arguments):
+    """Runs a file's tests, or those named behind the programs; 0, 1, or 77 if all were skipped."""
+    programs, names = Programs(*arguments[:5]), arguments[5:]
+    if find_nginx() is None:
+        print("skipped: nginx is not installed (tools/dev setup demo)")
+        return 77
+    failed = skipped = 0
+    for test in tests:
+        name = test.__name__.removeprefix("test_")
+        if names and name not in names:
+            continue
+        begin = time.monotonic()
+        outcome = "passed"
+        try:
+            with World(programs) as world:
+                try:
+                    test(world)
+                except Exception:
+                    for nginx in world.nginxes:
+                        sys.stdout.write(nginx.told())
+                    raise
+        except Skipped as reason:
+            skipped += 1
+            outcome = f"skipped: {reason}"
+        except Failed as error:
+            failed += 1
+            place = traceback.extract_tb(error.__traceback__)
+            where = next((f"{os.path.basename(f.filename)}:{f.lineno}" for f in reversed(place)
+                          if not f.filename.endswith("harness.py")), "")
+            outcome = f"FAILED at {where}: {error}"
+        except Exception:
+            failed += 1
+            outcome = f"FAILED\n{traceback.format_exc()}"
+        print(f"{name}: {outcome} ({time.monotonic() - begin:.1f} s)", flush=True)
+    if failed:
+        return 1
+    return 77 if skipped == len(tests) else 0

@@ -1,0 +1,288 @@
+#!/usr/bin/env python3
+"""The nginx module for HTTP, with a real nginx, ballastd and backends: where requests go, what is tried
+again, what is counted, and what follows the table without a reload. The main worry is a module that
+picks well and counts wrong. usage: http_test.py BALLASTD BALLAST BACKEND HTTP_MODULE STREAM_MODULE [TEST...]
+"""
+import json
+import os
+import re
+import socket
+import sys
+
+import harness
+from harness import Client, Load, check, equal, free_port, get, server, upstream, wait_for
+
+QUIET = "breaker = { enabled = false }\noutlier = { enabled = false }\n"
+LOG = ("log_format ballast '$status|$ballast_instance|$ballast_reason|$ballast_epoch|$upstream_addr|"
+       "$upstream_status';\n")
+
+
+def service(instances, more="", check_with='{ kind = "none" }', name="checkout"):
+    return f"[service.{name}]\ninstances = {json.dumps(instances)}\n{more}\ncheck = {check_with}\n"
+
+
+def log_of(world, nginx, count):
+    """The lines of the access log, once there are so many."""
+    path = os.path.join(nginx.folder, "access.log")
+
+    def lines():
+        with open(path, encoding="utf-8") as file:
+            return [line.split("|") for line in file.read().splitlines()]
+    wait_for(lambda: len(lines()) >= count, lambda: f"{count} lines in the log: {lines()}")
+    return lines()
+
+
+def logged(world):
+    return f"{world.path('nginx')}/access.log ballast"
+
+
+def test_keys(world):
+    """A key goes to one instance from every worker, keys spread, and the log says where and why."""
+    port = free_port()
+    instances = harness.addresses(5, free_port())
+    world.backends(*instances)
+    world.ballastd(service(instances))
+    nginx = world.nginx(LOG + upstream(world) + server(port), access_log=logged(world))
+    paths = [f"/?user=u{n}" for n in range(200)]
+    first = harness.bodies(port, paths)
+    equal(set(first), set(instances), "instances that got keys")
+    for _ in range(3):  # a connection each, to whichever worker takes it
+        equal(harness.bodies(port, paths), first, "places of keys")
+    equal(len({get(port, "/?user=one").body for _ in range(20)}), 1, "places of a key")
+    epoch = next(one["epoch"] for one in world.dump()["services"])
+    for status, instance, reason, seen, tried, _ in log_of(world, nginx, 820):
+        equal((status, instance, reason, seen), ("200", tried, "first_choice", str(epoch)), "a line of the log")
+    counters = world.counters("checkout")
+    equal((counters["started"], counters["success"], counters["in_flight"]), (820, 820, 0), "counts")
+    equal(counters["latency_count"], 820, "latencies")
+
+
+def test_no_key(world):
+    """Without `key=` requests spread also where keys decide."""
+    port = free_port()
+    instances = harness.addresses(4, free_port())
+    world.backends(*instances)
+    world.ballastd(service(instances))
+    world.nginx(upstream(world, arguments="") + server(port))
+    equal(set(harness.bodies(port, ["/"] * 200)), set(instances), "instances that got requests")
+
+
+def test_retries(world):
+    """What failed is not tried again for the same request, and is counted by its kind."""
+    port = free_port()
+    instances = harness.addresses(5, free_port())
+    good, says_503, says_500, resets, refuses = instances
+    world.backends(good, says_503 + "=503", says_500 + "=500", resets + "=reset")
+    world.ballastd(service(instances, QUIET))
+    nginx = world.nginx(LOG + upstream(world, arguments="key=$arg_user tries=5") + server(
+        port, more="proxy_next_upstream error timeout http_500 http_503;\nproxy_next_upstream_tries 0;"),
+        access_log=logged(world))
+    keys = 200
+    equal(set(harness.bodies(port, [f"/?user=u{n}" for n in range(keys)])), {good}, "who answered")
+    tries = {instance: 0 for instance in instances}
+    reasons = set()
+    for status, instance, reason, _, tried, _ in log_of(world, nginx, keys):
+        order = tried.split(", ")
+        equal((status, instance, len(set(order))), ("200", good, len(order)), f"a request that tried {tried}")
+        reasons.add((reason, len(order) > 1))
+        for one in order:
+            tries[one] += 1
+    equal(reasons, {("first_choice", False), ("moved_excluded", True)}, "reasons")
+    for instance, outcome in ((good, "success"), (says_503, "overload"), (says_500, "server_error"),
+                              (resets, "reset"), (refuses, "connect_failure")):
+        counters = world.instances("checkout")[instance]["counters"]
+        check(tries[instance] > keys / 10, f"{instance} was tried {tries[instance]} times")
+        equal((counters[outcome], counters["started"]), (tries[instance],) * 2, f"{outcome} of {instance}")
+    equal(world.counters("checkout")["in_flight"], 0, "in flight")
+
+
+def test_tries(world):
+    """`tries=` is the end of it, also where instances are left."""
+    port = free_port()
+    instances = harness.addresses(6, free_port())
+    world.backends(*[one + "=503" for one in instances])
+    world.ballastd(service(instances, QUIET))
+    nginx = world.nginx(LOG + upstream(world, arguments="key=$arg_user tries=2") + server(
+        port, more="proxy_next_upstream http_503;"), access_log=logged(world))
+    for n in range(20):
+        equal(get(port, f"/?user={n}").status, 503, "status")
+    for line in log_of(world, nginx, 20):
+        equal((line[0], len(set(line[4].split(", ")))), ("503", 2), "a line of the log")
+    equal(world.counters("checkout")["overload"], 40, "overloads")
+
+
+def test_outcomes(world):
+    """A time-out, a client that leaves, and answers that mean failure without another try."""
+    port = free_port()
+    instances = harness.addresses(2, free_port())
+    world.backends(instances[0], instances[1] + "=hang")
+    world.ballastd(service(instances, QUIET + 'strategy = "round_robin"') +
+                   service(instances[:1], QUIET, name="one"))
+    world.nginx(upstream(world) + upstream(world, "one") + server(
+        port, more="proxy_read_timeout 200ms;\nproxy_next_upstream off;\n"
+        "location /one/ { proxy_pass http://one/; proxy_read_timeout 60s; }"))
+    seen = sorted(get(port).status for _ in range(4))
+    equal(seen, [200, 200, 504, 504], "statuses")
+    wait_for(lambda: world.counters("checkout")["timeout"] == 2, "two time-outs")
+    for status in (404, 429, 500, 502, 503, 504):
+        equal(get(port, f"/one/status/{status}").status, status, "status")
+    before = world.counters("one")
+    equal((before["success"], before["overload"], before["started"]), (1, 2, 6), f"counts {before}")
+    equal(before["server_error"] + before["timeout"], 3, f"errors of {before}")
+    stream = socket.create_connection(("127.0.0.1", port))
+    stream.sendall(b"GET /one/hold HTTP/1.1\r\nHost: x\r\n\r\n")
+    world.wait_in_flight("one", 1)
+    stream.close()
+    world.wait_in_flight("one", 0)
+    equal(world.counters("one")["cancelled"], 1, "cancelled")
+
+
+def test_in_flight(world):
+    """What is in flight is counted at the instance that has it, and no longer when it is answered."""
+    port = free_port()
+    instances = harness.addresses(3, free_port())
+    world.backends(*instances)
+    world.ballastd(service(instances, 'strategy = "least_connections"\nchoices = "all"'))
+    world.nginx(upstream(world) + server(port))
+    streams = []
+    for n in range(1, 10):
+        streams.append(socket.create_connection(("127.0.0.1", port)))
+        streams[-1].sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+        world.wait_in_flight("checkout", n)
+    each = {one["in_flight"] for one in world.instances("checkout").values()}
+    check(max(each) - min(each) <= 2, f"in flight {each}: least_connections evens that out")
+    get(int(instances[0].split(":")[1]) and port, "/release")
+    world.wait_in_flight("checkout", 0)
+    for stream in streams:
+        check(stream.recv(4096).startswith(b"HTTP/1.1 200"), "an answer that was held")
+        stream.close()
+    equal(world.counters("checkout")["success"], 10, "successes")
+
+
+def test_keepalive(world):
+    """Kept connections serve the instance they are to, for clients that come one after another."""
+    port = free_port()
+    instances = harness.addresses(3, free_port())
+    world.backends(*instances)
+    world.ballastd(service(instances))
+    world.nginx(upstream(world) + server(port), workers=1)
+    nth, place = {}, {}
+    for n in range(120):
+        answer = get(port, f"/?user={n % 12}")
+        nth[answer.body] = nth.get(answer.body, 0) + 1
+        equal(answer.headers["x-nth"], str(nth[answer.body]), "requests on the connection")
+        equal(place.setdefault(n % 12, answer.body), answer.body, "place of a key")
+    equal(world.counters("checkout")["success"], 120, "successes")
+
+
+def test_operators(world):
+    """Draining, adding, removing and dying take effect in the workers that run."""
+    port, backend = free_port(), free_port()
+    *instances, more = harness.addresses(4, backend)
+    world.backends(*instances[:2], more)
+    victim = world.backends(instances[2])
+    world.ballastd(service(instances, 'strategy = "round_robin"', '{ path = "/health", interval = "100ms" }'))
+    nginx = world.nginx(upstream(world) + server(port))
+    workers = nginx.workers()
+    paths = ["/"] * 60
+
+    def serving():
+        return set(harness.bodies(port, paths))
+    equal(serving(), set(instances), "who serves")
+    world.operate("drain", "checkout", instances[0], "--wait")
+    equal(serving(), set(instances[1:]), "who serves, one drained")
+    world.operate("ready", "checkout", instances[0], "--wait")
+    equal(serving(), set(instances), "who serves, all ready again")
+    world.operate("add", "checkout", more)
+    wait_for(lambda: world.instances("checkout").get(more, {}).get("usable"), "the new one to be usable")
+    equal(serving(), {*instances, more}, "who serves, one added")
+    world.operate("remove", "checkout", more)
+    wait_for(lambda: serving() == set(instances), "the removed one to be gone")
+    load = Load(port)
+    load.wait_for_more(200)
+    world.kill(victim)
+    load.wait_for_more(400)
+    equal(set(load.stop()), {200}, "statuses while an instance died")
+    wait_for(lambda: not world.instances("checkout")[instances[2]]["usable"], "the dead one to be down")
+    equal(serving(), set(instances[:2]), "who serves, one dead")
+    equal(nginx.workers(), workers, "workers")
+    equal(world.counters("checkout")["in_flight"], 0, "in flight")
+
+
+def test_nobody(world):
+    """With no instance that may be used there is an answer, and it works again by itself."""
+    port = free_port()
+    instances = harness.addresses(2, free_port())
+    backends = world.backends(*instances)
+    world.ballastd(service(instances, "", '{ path = "/health", interval = "50ms", rise = 1, fall = 1 }'))
+    world.nginx(upstream(world) + server(port))
+    equal(get(port).status, 200, "status")
+    world.kill(backends)
+    wait_for(lambda: not any(one["usable"] for one in world.instances("checkout").values()), "all to be down")
+    equal(get(port).status, 502, "status with nobody")
+    equal(world.counters("checkout")["in_flight"], 0, "in flight")
+    world.backends(*instances)
+    wait_for(lambda: get(port).status == 200, "an answer again")
+
+
+def test_sticky(world):
+    """The cookie leads back to its instance whatever the key, and is replaced when that is drained."""
+    port = free_port()
+    instances = harness.addresses(4, free_port())
+    world.backends(*instances)
+    key = world.write("sticky.key", "0123456789abcdef" * 2)
+    os.chmod(key, 0o600)
+    world.ballastd(service(instances, 'strategy = "round_robin"'), f'sticky_key_file = "{key}"')
+    world.nginx(upstream(world, arguments="sticky=cookie srv path=/ httponly") + server(port))
+    answer = get(port)
+    cookie = answer.headers["set-cookie"]
+    found = re.fullmatch(r"srv=([A-Za-z0-9_-]{32}); Path=/; HttpOnly", cookie)
+    check(found, f"the cookie is {cookie!r}")
+    for _ in range(12):
+        again = get(port, headers={"Cookie": f"other=1; srv={found[1]}"})
+        equal((again.body, again.headers.get("set-cookie")), (answer.body, None), "where the cookie leads")
+    equal(len({get(port).body for _ in range(12)}), 4, "instances without a cookie")
+    check("set-cookie" in get(port, headers={"Cookie": "srv=AAAA" + found[1][4:]}).headers, "no cookie for a forged one")
+    world.operate("drain", "checkout", answer.body, "--wait")
+    moved = get(port, headers={"Cookie": f"srv={found[1]}"})
+    check(moved.body != answer.body and "set-cookie" in moved.headers, f"not moved: {moved}")
+    check(moved.headers["set-cookie"] != cookie, "the cookie is the old one")
+
+
+def test_ketama(world):
+    """`ketama` places keys as `hash ... consistent` does."""
+    ports = free_port(), free_port()
+    weights = (1, 2, 1, 5, 1, 3, 1, 1)
+    members = list(zip(harness.addresses(len(weights), free_port()), weights))
+    world.backends(*[one for one, _ in members])
+    listed = ", ".join(f'{{ address = "{one}", weight = {weight} }}' for one, weight in members)
+    world.ballastd(f'[service.checkout]\ninstances = [{listed}]\nstrategy = "ketama"\ncheck = {{ kind = "none" }}\n')
+    servers = "".join(f"server {one} weight={weight};\n" for one, weight in members)
+    world.nginx("upstream stock {\nhash $arg_user consistent;\n" + servers + "keepalive 32;\n}\n" + upstream(world) +
+                server(ports[0], "proxy_pass http://stock;") + server(ports[1]))
+    paths = [f"/?user=%2f{n * 7919}" for n in range(2000)]
+    stock, ours = (harness.bodies(port, paths) for port in ports)
+    equal(len(set(stock)), len(weights), "instances with keys")
+    equal(sum(a != b for a, b in zip(stock, ours)), 0, "keys elsewhere than nginx's")
+
+
+def test_another_user(world):
+    """Workers of another user, who may by `workers_group`."""
+    if os.geteuid() != 0:
+        raise harness.Skipped("only root can start nginx as somebody else")
+    port = free_port()
+    instances = harness.addresses(2, free_port())
+    world.backends(*instances)
+    world.ballastd(service(instances), 'workers_group = "www-data"')
+    world.nginx(upstream(world) + server(port), user="www-data")
+    client = Client(port)
+    for n in range(50):
+        equal(client.get(f"/?user={n}").status, 200, "status")
+    client.close()
+    equal(world.counters("checkout")["success"], 50, "successes")
+
+
+TESTS = [value for name, value in list(globals().items()) if name.startswith("test_")]
+
+if __name__ == "__main__":
+    sys.exit(harness.main(TESTS, sys.argv[1:]))
