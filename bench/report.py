@@ -78,6 +78,15 @@ MEANINGS = {
                            "others that are checked every second",
     "death.thousand_of_10k_ms": "the same for a process that serves 1000 of 10,000 instances",
     "death.thousand_ms": "the same for a process that serves 1000 instances",
+    "nginx.least_conn_1000": "nginx: processor time of a request with 1000 instances by `least_connections` "
+                             "over that with `least_conn` and `zone`",
+    "nginx.chash_1000": "the same by `ketama` over `hash ... consistent` and `zone`",
+    "nginx.round_robin_16": "the same with 16 instances by `round_robin` over nginx's own round robin",
+    "nginx.pick_share": "samples of perf in the module, which has libballast in it, of all in nginx's workers, "
+                        "kernel included; the worse of 16 and 1000 instances",
+    "nginx.failed_after_kill": "requests that failed when one of 16 backends was killed under load, 8 workers",
+    "nginx.leaked_in_flight": "requests in flight too many for ever after an nginx worker was killed under load",
+    "nginx.ketama_equal": "keys that `ketama` sends where `hash ... consistent` does, of 10,000",
     "sim.adaptive_worst_over_best": "simulated: p99 of `adaptive` over that of the best fixed strategy, "
                                     "the worst of all scenarios",
     "sim.adaptive_over_round_robin_uneven": "simulated: p99 of `adaptive` over that of round robin, the "

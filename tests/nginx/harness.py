@@ -226,6 +226,7 @@ class Nginx:
         self.pid_file = os.path.join(folder, "nginx.pid")
         self.output = os.path.join(folder, "output")
         self.write(conf)
+        self.is_daemon = "daemon on;" in conf
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
                 [*wrapper, find_nginx(), "-p", folder, "-e", self.log, "-c", self.conf],
@@ -238,8 +239,9 @@ class Nginx:
             raise
 
     def _is_complete(self, count):
-        check(self.process.poll() is None, "nginx did not start: " + self.told())
-        return os.path.exists(self.pid_file) and len(self.workers(self.process.pid)) == count
+        # What was started is the master, or left once that is there.
+        check(self.process.poll() in ([None, 0] if self.is_daemon else [None]), "nginx did not start: " + self.told())
+        return os.path.exists(self.pid_file) and len(self.workers()) == count
 
     def write(self, conf):
         with open(self.conf, "w", encoding="utf-8") as file:
@@ -255,7 +257,7 @@ class Nginx:
 
     def master(self):
         with open(self.pid_file, encoding="ascii") as file:
-            return int(file.read())
+            return int(file.read() or 0)
 
     def workers(self, master=None):
         """The workers that take connections: not those that leave."""
@@ -284,24 +286,20 @@ class Nginx:
         return old
 
     def stop(self, number=signal.SIGTERM):
-        pids = {self.process.pid}
+        masters = {self.process.pid}
         for path in (self.pid_file, self.pid_file + ".oldbin"):
             if os.path.exists(path):
                 with open(path, encoding="ascii") as file:
-                    pids.add(int(file.read() or self.process.pid))
-        everybody = set(pids)
-        for pid in pids:
-            everybody.update(children_of(pid))
-        for pid in pids:
-            if is_alive(pid):
-                os.kill(pid, number)
+                    masters.add(int(file.read() or self.process.pid))
+        everybody = masters.union(*map(children_of, masters))
+        for pid in filter(is_alive, masters):
+            os.kill(pid, number)
         try:
             self.process.wait(PATIENCE_S)
-            wait_for(lambda: not any(map(is_alive, everybody)), "nginx to leave", 20)
+            wait_for(lambda: not any(map(is_alive, everybody)), "nginx to leave")
         except (subprocess.TimeoutExpired, Failed):
-            for pid in everybody:
-                if is_alive(pid):
-                    os.kill(pid, signal.SIGKILL)
+            for pid in filter(is_alive, everybody):
+                os.kill(pid, signal.SIGKILL)
             self.process.wait()
             raise
 
@@ -426,7 +424,7 @@ class World:
                  lambda: f"{count} in flight: {self.counters(service)}")
 
     def nginx_conf(self, http="", stream="", workers=2, user=None, main="", events="worker_connections 1024;",
-                   access_log="off", module=True, name="nginx"):
+                   access_log="off", module=True, name="nginx", daemon="off"):
         folder = self.path(name)
         os.makedirs(folder, exist_ok=True)
         programs, lines = self.programs, []
@@ -436,7 +434,7 @@ class World:
             lines.append(f"load_module {programs.http_module};")
         if module and stream:
             lines.append(f"load_module {programs.stream_module};")
-        lines += ["daemon off;", f"worker_processes {workers};", f"pid {folder}/nginx.pid;",
+        lines += [f"daemon {daemon};", f"worker_processes {workers};", f"pid {folder}/nginx.pid;",
                   f"error_log {folder}/error.log notice;", main]
         if os.geteuid() == 0:
             lines.append(f"user {user or 'root'};")

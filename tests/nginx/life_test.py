@@ -34,12 +34,12 @@ def sums_up(world, name="checkout"):
     return counters
 
 
-def start(world, strategy='strategy = "round_robin"', workers=2, count=3):
+def start(world, strategy='strategy = "round_robin"', workers=2, count=3, **options):
     port, backend = free_port(), free_port()
     instances = harness.addresses(count, backend)
     world.backends(*instances)
     world.ballastd(service(instances, strategy))
-    return port, world.nginx(upstream(world) + server(port), workers=workers)
+    return port, world.nginx(upstream(world) + server(port), workers=workers, **options)
 
 
 def test_reload(world):
@@ -83,7 +83,7 @@ def test_reload_to_another(world):
 
 def test_binary_upgrade(world):
     """USR2, WINCH, QUIT: the old binary's workers drain beside the new one's."""
-    port, nginx = start(world)
+    port, nginx = start(world, daemon="on")  # a child of whoever started it ignores USR2
     old_master, old_workers = nginx.master(), nginx.workers()
     held = hold(port)
     world.wait_in_flight("checkout", 1)
