@@ -18,9 +18,9 @@ class Pace {
   using TimePoint = std::chrono::steady_clock::time_point;
   using Duration = std::chrono::steady_clock::duration;
 
-  // Timers of one tick are taken together. In bursts of 2 ms no 10 ms hold more than six of them,
-  // which is 1.2 times the mean.
-  static constexpr std::chrono::milliseconds kBusyTick{2};
+  // Timers of one tick are taken together. No 10 ms hold more than three of them, which is 1.2 times
+  // the mean (three of 5 ms would be 1.5 times).
+  static constexpr std::chrono::milliseconds kBusyTick{4};
   // Answers are waited for together so long; what a death may be seen later for it.
   static constexpr std::chrono::microseconds kPatience{500};
   // Busy means 5,000 events a second.
@@ -33,7 +33,7 @@ class Pace {
   // When a timer set for `when` is to fire: together with its neighbours. In a quiet loop what is
   // due waits for nothing.
   [[nodiscard]] TimePoint due(TimePoint when, TimePoint now) const {
-    using Tick = std::chrono::duration<std::int64_t, std::ratio<2, 1000>>;
+    using Tick = std::chrono::duration<std::int64_t, std::ratio<4, 1000>>;
     static_assert(Tick(1) == kBusyTick);
     if (busy_) return std::chrono::ceil<Tick>(when);
     return when <= now ? when : std::chrono::ceil<std::chrono::milliseconds>(when);

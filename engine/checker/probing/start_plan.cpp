@@ -1,4 +1,4 @@
-// A ring of counts, slot by slot, over the next twenty seconds; and a short one of milliseconds
+// A ring of counts, slot by slot, over the next sixteen seconds; and a short one of milliseconds
 // behind us.
 #include "engine/checker/probing/start_plan.hpp"
 
@@ -112,8 +112,8 @@ bool StartPlan::may_start(TimePoint now) noexcept {
   }
   newest_ = std::max(newest_, bucket);
   const double limit = std::max(2 * kAlways, kLimit * even_in(milliseconds(10)));
-  // Not all of it in one go, or the next would be as far away.
-  const double at_once = limit / 4;
+  // Not all of it in one go, or the next would be as far away: a full slot's, at one tick.
+  const double at_once = limit / 3;
   if (started_sum_ + 1 > limit || started_[newest_ % kWindow] + 1 > at_once) return false;
   ++started_[newest_ % kWindow];
   ++started_sum_;

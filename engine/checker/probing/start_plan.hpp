@@ -19,11 +19,12 @@ namespace ballast::checker {
 class StartPlan {
  public:
   using Clock = std::chrono::steady_clock;
-  // The plan's grain, and how far ahead it reaches; what lies beyond is drawn at random.
-  static constexpr std::chrono::milliseconds kSlot{5};
+  // The plan's grain, which is the tick of a busy loop (Pace), and how far ahead it reaches; what
+  // lies beyond is drawn at random.
+  static constexpr std::chrono::milliseconds kSlot{4};
   static constexpr std::size_t kSlots = 4096;
-  // Planned for a slot, of what is even...
-  static constexpr double kRoom = 1.3;
+  // Planned for a slot, of what is even: any 10 ms hold three ticks at most...
+  static constexpr double kRoom = 1.2;
   // ...and started within kWindow buckets of a millisecond, of what is even in 10 ms. Any 10 ms lie
   // within 11 buckets.
   static constexpr double kLimit = 1.45;

@@ -268,6 +268,8 @@ Steering::Standing Steering::standing(const Instance& instance) {
 }
 
 void Steering::on_check(std::uint16_t slot, bool passed) {
+  // Checks count only for who is ejected, and those are attended: most need no look at all.
+  if (!attended_.contains(slot)) return;
   const auto found = instances_.find(slot);
   if (found == instances_.end()) return;
   if (services_[found->second.service].outlier.checks_take_back) {

@@ -45,9 +45,9 @@ TEST_CASE("busy is who had many events in a window, and not longer than that") {
 
 TEST_CASE("a busy loop's timers wait for the tick, also those that are due") {
   const Pace pace = busy_pace();
-  CHECK(pace.due(at(microseconds(4001)), at(microseconds(4000))) == at(microseconds(6000)));
-  CHECK(pace.due(at(microseconds(4001)), at(microseconds(5000))) == at(microseconds(6000)));
-  CHECK(pace.due(at(microseconds(6000)), at(microseconds(6000))) == at(microseconds(6000)));
+  CHECK(pace.due(at(microseconds(8001)), at(microseconds(8000))) == at(microseconds(12000)));
+  CHECK(pace.due(at(microseconds(8001)), at(microseconds(9000))) == at(microseconds(12000)));
+  CHECK(pace.due(at(microseconds(12000)), at(microseconds(12000))) == at(microseconds(12000)));
 }
 
 TEST_CASE("a busy loop waits for what it awaits together, but not for what is late") {
