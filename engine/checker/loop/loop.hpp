@@ -45,6 +45,9 @@ class StreamHandler {
   // else an errno, from making the socket (EMFILE, ...), connecting, or receiving; or one of the
   // numbers below, from streams that do more than carry bytes.
   virtual void on_end(StreamId stream, std::uint64_t user, int error) = 0;
+  // Something of the above comes soon: fetch what it needs into the processor's caches, and do
+  // nothing else.
+  virtual void comes_soon(std::uint64_t /*user*/) const noexcept {}
 
  protected:
   ~StreamHandler() = default;
@@ -91,6 +94,8 @@ class Streams {
   virtual void send(StreamId stream, Payload payload) = 0;
   // Ends a stream, whatever it is doing. No event follows.
   virtual void close(StreamId stream) = 0;
+  // The stream is used soon: fetch what it needs, as with StreamHandler::comes_soon.
+  virtual void fetch(StreamId /*stream*/) const noexcept {}
 
   // What there is to say about a stream's end beyond its number; asked during on_end() only.
   [[nodiscard]] virtual std::string_view end_note() const { return {}; }

@@ -18,8 +18,8 @@ class Pace {
   using TimePoint = std::chrono::steady_clock::time_point;
   using Duration = std::chrono::steady_clock::duration;
 
-  // Timers of one tick are taken together. No 10 ms hold more than three of them, which is 1.2 times
-  // the mean (three of 5 ms would be 1.5 times).
+  // Timers of one tick are taken together. No 10 ms hold more than three of them, which is 1.2
+  // times the mean (three of 5 ms would be 1.5 times).
   static constexpr std::chrono::milliseconds kBusyTick{4};
   // Answers are waited for together so long; what a death may be seen later for it.
   static constexpr std::chrono::microseconds kPatience{500};

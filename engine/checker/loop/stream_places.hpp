@@ -53,6 +53,10 @@ class StreamPlaces {
     return stream.used && stream.generation == id.generation ? &stream : nullptr;
   }
 
+  void fetch(std::size_t index) const noexcept {
+    if (index < streams_.size()) __builtin_prefetch(&streams_[index], 1);
+  }
+
   [[nodiscard]] std::size_t size() const { return streams_.size(); }
   [[nodiscard]] Stream& operator[](std::size_t index) { return streams_[index]; }
   [[nodiscard]] auto begin() const { return streams_.begin(); }

@@ -66,6 +66,12 @@ class UringRing {
     return sqe;
   }
 
+  // The n-th of the completions that have come; null if there are not so many.
+  [[nodiscard]] const io_uring_cqe* peek(unsigned n) noexcept {
+    if (n >= io_uring_cq_ready(&ring_)) return nullptr;
+    return &ring_.cq.cqes[(*ring_.cq.khead + n) & *ring_.cq.kring_mask];
+  }
+
   [[nodiscard]] std::string_view buffer(unsigned i, std::size_t bytes) const noexcept {
     return {buffers_ + i * kBufferBytes, bytes};
   }

@@ -42,12 +42,13 @@ constexpr Microseconds kCommandPostpone{50'000};
 constexpr auto kStalled = std::chrono::milliseconds(200);
 // What is held back is wanted again as soon as that.
 constexpr Delay kHeldBack{Microseconds(1000), Microseconds(3000)};
+constexpr std::size_t kCacheLine = 64;
 // How often the log may complain that checks cannot be made.
 constexpr auto kComplaintEvery = std::chrono::seconds(10);
 
 }  // namespace
 
-class Prober::Impl final : public StreamHandler, public CommandHandler {
+class Prober::Impl final : public StreamHandler, public CommandHandler, public TimerHandler {
  public:
   Impl(Loop& loop, ProberOptions options, OnVerdict on_verdict, OnCheck on_check)
       : loop_(loop),
@@ -84,7 +85,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     Target& target = *targets_[index];
     target.id = id;
     target.index = index;
-    target.timer = loop_.timers().create([this, index] { on_timer(index); });
+    target.timer = loop_.timers().create(*this, index);
     configure(target, instance, check);
     schedule_first(target);
     return true;
@@ -188,6 +189,12 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     }
   }
 
+  void on_time(std::uint64_t user) override { on_timer(static_cast<std::uint32_t>(user)); }
+
+  void fires_soon(std::uint64_t user) const noexcept override { fetch(user); }
+  void fires_next(std::uint64_t user) const noexcept override { fetch_next(user); }
+  void comes_soon(std::uint64_t user) const noexcept override { fetch(user); }
+
   void on_command_end(std::uint64_t user, CheckResult result) override {
     Target& target = *targets_[user];  // of one that is gone nothing is reported
     target.command->running = 0;
@@ -238,6 +245,25 @@ class Prober::Impl final : public StreamHandler, public CommandHandler {
     [[nodiscard]] const CheckSettings& check() const noexcept { return recipe->settings; }
     [[nodiscard]] Streams& streams() const noexcept { return *recipe->streams; }
   };
+
+  // Ten thousand targets are too many for the processor's caches: what is needed of the next ones
+  // is fetched while the one before is being dealt with.
+  void fetch(std::uint64_t user) const noexcept {
+    const auto* const bytes =
+        user < targets_.size() ? reinterpret_cast<const char*>(targets_[user].get()) : nullptr;
+    if (bytes == nullptr) return;
+    for (std::size_t i = 0; i < sizeof(Target); i += kCacheLine)
+      __builtin_prefetch(bytes + i, 1);
+  }
+  void fetch_next(std::uint64_t user) const noexcept {
+    const Target* const target = user < targets_.size() ? targets_[user].get() : nullptr;
+    if (target == nullptr) return;
+    if (target->stream) loop_.fetch(target->stream);
+    const auto* const bytes = reinterpret_cast<const char*>(target->exchange.get());
+    if (bytes == nullptr) return;
+    for (std::size_t i = 0; i < 3 * kCacheLine; i += kCacheLine)
+      __builtin_prefetch(bytes + i, 1);
+  }
 
   Target* find(StreamId stream, std::uint64_t user) {
     Target* target = user < targets_.size() ? targets_[user].get() : nullptr;
