@@ -52,7 +52,7 @@ def main(arguments):
         print(f"{name} ...", flush=True)
         try:
             case(rows, scale)
-        except harness.Failed as error:
+        except (harness.Failed, OSError) as error:
             print(f"{name} could not be measured: {error}", file=sys.stderr)
             status = 1
     if not rows.rows:
