@@ -1,6 +1,7 @@
 """An HTTP server for the tests of the Python package, that does what a request's path asks for:
-/status/N answers N, /cut sends half of an answer and closes, /close closes at once, everything else
-answers 200 with the server's port. usage: backend.py PORT [CERTIFICATE KEY]
+/status/N answers N, /cut sends half of an answer and closes, /close closes at once, /hang never
+answers, everything else answers 200 with the server's port, the Host and how much was sent; a path
+that ends with the port of one server is for that one, others answer it with 200. usage: backend.py PORT [CERTIFICATE KEY]
 """
 import http.server
 import ssl
@@ -10,18 +11,21 @@ import sys
 class Answer(http.server.BaseHTTPRequestHandler):
     """One connection."""
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536  # an answer in one piece
 
     def do_GET(self):
         length = int(self.headers.get("content-length", "0"))
         sent = self.rfile.read(length)
         parts = self.path.split("?")[0].strip("/").split("/")
-        if parts[0] == "close":
+        if len(parts) > 2 and parts[2] != str(self.server.server_port):
+            parts = [""]
+        if parts[0] == "hang":
+            self.rfile.read(1)  # until the client has had enough
+        if parts[0] in ("close", "hang"):
             self.close_connection = True
             return
         body = f"{self.server.server_port} {self.headers.get('host')} {len(sent)}".encode()
         status = int(parts[1]) if parts[0] == "status" else 200
-        if parts[0] == "status-here" and parts[1] == str(self.server.server_port):
-            status = 503
         self.send_response(status)
         if status in (429, 503):
             self.send_header("Retry-After", "1")

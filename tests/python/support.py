@@ -114,7 +114,7 @@ class Checker:
         """How many rows workers hold."""
         run = subprocess.run([BALLAST, "workers", "--json", "--dir", self.directory],
                              capture_output=True, text=True, check=True)
-        return sum(1 for row in json.loads(run.stdout)["workers"] if row["state"] == "live")
+        return sum(1 for row in json.loads(run.stdout)["workers"] if row["owner"] == "alive")
 
     def close(self):
         """Ends it and removes its directory."""

@@ -125,7 +125,7 @@ def _status_of(exception: BaseException) -> Optional[int]:
     module = kind.__module__.partition(".")[0]
     status: Any = None
     if module in ("requests", "httpx"):
-        # httpx raises RuntimeError... for `request`, never for `response`; not all errors have one.
+        # Errors without an answer have no `response`, or None.
         status = getattr(getattr(exception, "response", None), "status_code", None)
     elif module == "urllib":
         status = getattr(exception, "code", None)
