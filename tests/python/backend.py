@@ -1,7 +1,8 @@
 """An HTTP server for the tests of the Python package, that does what a request's path asks for:
 /status/N answers N, /cut sends half of an answer and closes, /close closes at once, /hang never
 answers, everything else answers 200 with the server's port, the Host and how much was sent; a path
-that ends with the port of one server is for that one, others answer it with 200. usage: backend.py PORT [CERTIFICATE KEY]
+that ends with the port of one server is for that one, others answer it with 200.
+usage: backend.py PORT [CERTIFICATE KEY]
 """
 import http.server
 import ssl

@@ -1,6 +1,6 @@
 """What the tests of the Python package share: a real ballastd in a directory of its own, backends
-that are real processes, and what `ballast dump` says. The programs are named by BALLASTD and BALLAST
-in the environment, which meson sets. Whatever a test starts, it ends by the process itself."""
+that are real processes, and what `ballast dump` says. The programs are named by BALLASTD and
+BALLAST in the environment, which meson sets. What a test starts, it ends by the process itself."""
 import contextlib
 import json
 import os
