@@ -56,6 +56,8 @@ static void ngx_http_ballast_save_session(ngx_peer_connection_t *pc,
 #endif
 static ballast_outcome_t ngx_http_ballast_outcome(ngx_http_request_t *r,
     ngx_peer_connection_t *pc, ngx_uint_t state);
+static ngx_uint_t ngx_http_ballast_is_module(ngx_http_upstream_t *u,
+    const char *name, size_t len);
 static ballast_outcome_t ngx_http_ballast_grpc_outcome(ngx_http_upstream_t *u);
 static uint32_t ngx_http_ballast_retry_after(ngx_http_upstream_t *u);
 static ngx_table_elt_t *ngx_http_ballast_header(ngx_list_t *headers,
@@ -398,13 +400,27 @@ ngx_http_ballast_outcome(ngx_http_request_t *r, ngx_peer_connection_t *pc,
         return BALLAST_RESET;
     }
 
-    if (u->conf->module.len == 4
-        && ngx_strncmp(u->conf->module.data, "grpc", 4) == 0)
-    {
+    if (ngx_http_ballast_is_module(u, "grpc", 4)) {
         return ngx_http_ballast_grpc_outcome(u);
     }
 
+    if (u->headers_in.status_line.len == 0
+        && ngx_http_ballast_is_module(u, "proxy", 5))
+    {
+        /* not HTTP at all, which nginx passes on as an answer of HTTP/0.9 */
+        return BALLAST_SERVER_ERROR;
+    }
+
     return BALLAST_SUCCESS;
+}
+
+
+static ngx_uint_t
+ngx_http_ballast_is_module(ngx_http_upstream_t *u, const char *name,
+    size_t len)
+{
+    return u->conf->module.len == len
+           && ngx_strncmp(u->conf->module.data, name, len) == 0;
 }
 
 
