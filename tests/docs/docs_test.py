@@ -11,7 +11,8 @@ import sys
 import tempfile
 import unittest
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# A snippet; behind its language may stand the file of docs/ that it is a part of.
+FENCE = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+\s+(.*?)\s*$", re.MULTILINE)
 MENTION = re.compile(r"(?<![\w/.])((?:shm|engine|tools|tests|bench|docs)/[\w./-]+"
@@ -53,8 +54,14 @@ def anchor(heading):
 
 
 def snippets(language):
-    return [(name, code) for name in pages() for kind, code in FENCE.findall(read(name))
-            if kind == language]
+    """Those that must compile as they stand; what is a part of a file is compiled with it."""
+    return [(name, code) for name in pages() for kind, source, code in FENCE.findall(read(name))
+            if kind == language and not source]
+
+
+def lines_of(text):
+    """Without indentation, which is another one in the middle of a file, and without empty lines."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 class Pages(unittest.TestCase):
@@ -94,6 +101,19 @@ class Pages(unittest.TestCase):
 
 
 class Snippets(unittest.TestCase):
+    def test_those_of_a_file_are_in_it(self):
+        count = 0
+        for name in pages():
+            for _, source, code in FENCE.findall(read(name)):
+                if not source:
+                    continue
+                count += 1
+                self.assertTrue(there(os.path.join("docs", source)), f"{name}: docs/{source}")
+                whole, part = lines_of(read(os.path.join("docs", source))), lines_of(code)
+                self.assertTrue(any(whole[at:at + len(part)] == part for at in range(len(whole))),
+                                f"{name}: not in docs/{source}, one line after the other:\n{code}")
+        self.assertGreater(count, 0)
+
     def compile(self, language, suffix, standard, around, signature):
         found = snippets(language)
         self.assertTrue(found, f"no {language} snippet on any page")
