@@ -87,6 +87,8 @@ MEANINGS = {
     "nginx.failed_after_kill": "requests that failed when one of 16 backends was killed under load, 8 workers",
     "nginx.leaked_in_flight": "requests in flight too many for ever after an nginx worker was killed under load",
     "nginx.ketama_equal": "keys that `ketama` sends where `hash ... consistent` does, of 10,000",
+    "python.pick_report_ns": "`service.pick(key).report()` in CPython, latency taken",
+    "python.with_block_ns": "`with service.pick(key): pass` in CPython, latency taken",
     "sim.adaptive_worst_over_best": "simulated: p99 of `adaptive` over that of the best fixed strategy, "
                                     "the worst of all scenarios",
     "sim.adaptive_over_round_robin_uneven": "simulated: p99 of `adaptive` over that of round robin, the "
