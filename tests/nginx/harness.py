@@ -135,7 +135,8 @@ class Nginx:
                     line = file.read()
             except OSError:
                 continue
-            if b"worker process" in line and b"shutting down" not in line:
+            # Under valgrind a process cannot change its title.
+            if (b"worker process" in line and b"shutting down" not in line) or b"valgrind" in line:
                 out.append(pid)
         return out
 
