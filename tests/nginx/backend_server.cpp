@@ -8,8 +8,11 @@
 // Prints "ready" once it listens. Whatever the behaviour, /health is answered by 200. Other paths:
 //   /hold      answered once somebody has asked any instance of this process for /release
 //   /status/N  answered with N
+//   /cut       the header promises more than comes before the connection ends
+//   /garbage   something that is not HTTP, and the end
 // A request with an Upgrade header is answered by 101, and then everything is sent back as it came.
-// Every answer's body is "ADDRESS:PORT"; X-Nth is the request's number on its connection.
+// Every answer's body is "ADDRESS:PORT"; X-Nth is the request's number on its connection. What a
+// request has in X-Answer becomes a header line of the answer.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -204,20 +207,28 @@ class Server {
       connection.held = true;
       return;
     }
+    if (path == "/cut" || path == "/garbage") {
+      send(fd,
+           path == "/cut" ? "HTTP/1.1 200 X\r\nContent-Length: 1000\r\n\r\nthe begin" : "hello\n");
+      return close(fd);
+    }
+    std::string more;
+    if (const std::size_t at = request.find("\r\nX-Answer: "); at != std::string::npos)
+      more = request.substr(at + 12, request.find("\r\n", at + 2) + 2 - at - 12);
     if (path.starts_with("/status/"))
-      return send_answer(fd, std::atoi(std::string(path.substr(8)).c_str()));
-    send_answer(fd, connection.instance->status);
+      return send_answer(fd, std::atoi(std::string(path.substr(8)).c_str()), more);
+    send_answer(fd, connection.instance->status, more);
   }
 
-  void send_answer(int fd, int status) {
+  void send_answer(int fd, int status, const std::string& more = {}) {
     const Connection& connection = connections_[static_cast<std::size_t>(fd)];
-    char text[256];
-    const int size =
-        std::snprintf(text, sizeof text,
-                      "HTTP/1.1 %d X\r\nContent-Type: text/plain\r\nContent-Length: "
-                      "%zu\r\nX-Nth: %u\r\n\r\n%s",
-                      status, connection.name.size(), connection.nth, connection.name.c_str());
-    send(fd, {text, static_cast<std::size_t>(size)});
+    char text[2048];
+    const int size = std::snprintf(text, sizeof text,
+                                   "HTTP/1.1 %d X\r\nContent-Type: text/plain\r\nContent-Length: "
+                                   "%zu\r\nX-Nth: %u\r\n%s\r\n%s",
+                                   status, connection.name.size(), connection.nth, more.c_str(),
+                                   connection.name.c_str());
+    send(fd, {text, std::min(static_cast<std::size_t>(size), sizeof text - 1)});
   }
 
   void send(int fd, std::string_view text) {

@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import sys
+import time
 
 import harness
 from harness import Client, Load, check, equal, free_port, get, server, upstream, wait_for
@@ -109,6 +110,61 @@ def test_tries(world):
     for line in log_of(world, nginx, 20):
         equal((line[0], len(set(line[4].split(", ")))), ("503", 2), "a line of the log")
     equal(world.counters("checkout")["overload"], 40, "overloads")
+
+
+def test_last_answer(world):
+    """Where all fail the client gets what the last one said, whatever `tries=` allows."""
+    port = free_port()
+    instances = harness.addresses(3, free_port())
+    world.backends(*[one + "=503" for one in instances])
+    world.ballastd(service(instances, QUIET))
+    nginx = world.nginx(LOG + upstream(world, arguments="key=$arg_user tries=10") + server(
+        port, more="proxy_next_upstream http_503;\nproxy_next_upstream_tries 0;"), access_log=logged(world))
+    for n in range(10):
+        answer = get(port, f"/?user={n}")
+        equal((answer.status, answer.body in instances), (503, True), f"the answer {answer}")
+    for line in log_of(world, nginx, 10):
+        equal(set(line[4].split(", ")), set(instances), "who was tried")
+    equal(world.counters("checkout")["overload"], 30, "overloads")
+
+
+def test_answers(world):
+    """What else an answer says: when to try again, how busy the backend is, how long it took; and
+    answers that end too soon or are not HTTP."""
+    port = free_port()
+    instances = harness.addresses(2, free_port())
+    world.backends(*instances)
+    names = ("load", "slow", "cut", "garbage", "later")
+    world.ballastd("".join(service(instances[:1 if name != "later" else 2], more, name=name) for name, more in zip(
+        names, (QUIET + "controller = { enabled = true }", QUIET, QUIET, QUIET, "max_ejected = '100%'"))))
+    locations = "".join(f"location /{name}/ {{ proxy_pass http://{name}/; }}\n" for name in names)
+    world.nginx("".join(upstream(world, name) for name in names) + server(port, "return 404;", more=locations))
+
+    def instance(name, which=instances[0]):
+        return world.instances(name)[which]
+    equal(get(port, "/load/", {"X-Answer": "endpoint-load-metrics: TEXT cpu_utilization=0.25, "
+                                           "rps_fractional=120"}).status, 200, "status")
+    wait_for(lambda: abs(instance("load")["utilisation"] - 0.25) < 0.01, lambda: f"{instance('load')}")
+    with socket.create_connection(("127.0.0.1", port)) as stream:
+        stream.sendall(b"GET /slow/hold HTTP/1.1\r\nHost: x\r\n\r\n")
+        world.wait_in_flight("slow", 1)
+        time.sleep(0.1)  # not to wait for something: it is to last
+        get(port, "/load/release")
+        stream.recv(4096)
+    world.wait_in_flight("slow", 0)
+    counters = world.counters("slow")
+    check(counters["latency_count"] == 1 and counters["latency_sum_us"] >= 100_000, f"latency of {counters}")
+    for name, outcome in (("cut", "reset"), ("garbage", "server_error")):
+        with socket.create_connection(("127.0.0.1", port), timeout=harness.PATIENCE_S) as stream:
+            stream.sendall(f"GET /{name}/{name} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+            while stream.recv(4096):
+                pass
+        world.wait_in_flight(name, 0)
+        equal(world.counters(name)[outcome], 1, f"{outcome} of {world.counters(name)}")
+    answer = get(port, "/later/status/503", {"X-Answer": "Retry-After: 30"})
+    equal(answer.status, 503, "status")
+    breaker = instance("later", answer.body)["breaker"]
+    check(breaker["state"] == "open" and 10_000 < breaker["left_ms"] <= 30_000, f"the breaker is {breaker}")
 
 
 def test_outcomes(world):
