@@ -778,6 +778,8 @@ ngx_http_ballast_create_srv_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    ngx_str_set(&hcf->attributes, "");
+
     hcf->ballast.tries = NGX_BALLAST_TRIES;
 
     return hcf;
@@ -813,6 +815,8 @@ ngx_http_ballast(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
 
     ngx_memzero(&space, sizeof(ngx_ballast_space_t));
+    ngx_str_set(&space.name, "");
+    ngx_str_set(&space.directory, "");
 
     hcf->ballast.space = &space;
     hcf->ballast.service = value[1];

@@ -490,6 +490,8 @@ ngx_stream_ballast(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
 
     ngx_memzero(&space, sizeof(ngx_ballast_space_t));
+    ngx_str_set(&space.name, "");
+    ngx_str_set(&space.directory, "");
 
     scf->ballast.space = &space;
     scf->ballast.service = value[1];
