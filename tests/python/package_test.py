@@ -2,6 +2,8 @@
 and which outcome stands for what. usage: package_test.py, with BALLASTD, BALLAST and PYTHONPATH."""
 import asyncio
 import concurrent.futures
+import contextlib
+import copy
 import errno
 import gc
 import http.client
@@ -10,6 +12,8 @@ import os
 import re
 import socket
 import ssl
+import subprocess
+import sys
 import unittest
 import urllib.error
 import warnings
@@ -195,9 +199,49 @@ class Picks(WithChecker):
         self.assertEqual(self.counted(), {"started": 1, "success": 1})
 
     def test_nobody_makes_them_by_hand(self):
+        pick = self.web.pick("k")
         for kind in (ballast.Pick, ballast.Service):
             with self.assertRaises(TypeError):
                 kind()
+            with self.assertRaises(TypeError):
+                object.__new__(kind)
+        for thing in (pick, self.web):
+            with self.assertRaises(TypeError):
+                copy.copy(thing)
+        pick.report()
+
+    def test_nothing_leaks(self):
+        def everything():
+            with self.web.pick("k") as pick:
+                str(pick), pick.address, pick.host, pick.port, pick.reason, pick.epoch, pick.slot
+                str(self.web), self.web.name, self.web.epoch, self.balancer.info()
+                self.web.retry(b"k", pick, sticky="x").report(Outcome.TIMEOUT, 0.1, 0.1, "TEXT a=1")
+                self.web.pick(key=bytearray(b"k"), tried=[pick], sticky=memoryview(b"x")).report()
+            for wrong in (lambda: self.web.pick(4), lambda: self.web.pick("k", tried=4),
+                          lambda: self.web.pick("k", tried=[4]), lambda: self.web.pick("\ud800"),
+                          lambda: self.web.pick("k", sticky=4), lambda: self.web.pick("k", x=4),
+                          lambda: self.web.pick(bytearray(b"k"), sticky=4), pick.report,
+                          lambda: self.web.retry("k"), lambda: self.web.retry("k", pick, x=1),
+                          lambda: self.web.sticky_token(pick), lambda: self.web.sticky_token(4),
+                          lambda: pick.report(latency="x"), lambda: pick.report(load=4),
+                          lambda: pick.report(retry_after="x"), lambda: self.web.pick(1, 2),
+                          lambda: pick.report(x=4), lambda: self.balancer.service("n" * 64),
+                          lambda: ballast.Balancer(directory="/nowhere")):
+                with contextlib.suppress(Exception):
+                    wrong()
+            with contextlib.suppress(KeyError), self.web.pick("k"):
+                raise KeyError
+            with ballast.Balancer(directory=self.checker.directory) as other:
+                other.service("web").pick("k").report()
+
+        for _ in range(20):
+            everything()
+        gc.collect()
+        before = sys.getallocatedblocks()
+        for _ in range(200):
+            everything()
+        gc.collect()
+        self.assertLess(sys.getallocatedblocks() - before, 100)
 
 
 class Services(WithChecker):
@@ -413,11 +457,46 @@ class Outcomes(unittest.TestCase):
         self.assertIsNone(ballast.outcomes.retry_after_of({}))
 
 
+class Interpreters(unittest.TestCase):
+    """Each in a process of its own, since imports leave traces."""
+
+    def run_python(self, code):
+        """It must end well."""
+        run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True,
+                             text=True, check=False)
+        self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "", ""))
+
+    def test_imported_again(self):
+        self.run_python(
+            "import sys, ballast\n"
+            "first = ballast.Pick\n"
+            "for name in [n for n in sys.modules if n.startswith('ballast')]: del sys.modules[name]\n"
+            "import ballast\n"
+            "assert ballast.Pick is first")
+
+    def test_only_one_interpreter(self):
+        self.run_python(
+            "import ballast, _xxsubinterpreters as inner\n"
+            "one = inner.create()\n"
+            "try: inner.run_string(one, 'import ballast')\n"
+            "except inner.RunFailedError as error: assert 'another interpreter' in str(error), error\n"
+            "else: raise AssertionError('it was imported')\n"
+            "inner.destroy(one)\n"
+            "try: ballast.Balancer(directory='/nowhere')\n"
+            "except ballast.NotFound: pass")
+
+    def test_what_it_imports(self):
+        self.run_python(
+            "import sys, ballast\n"
+            "for name in ('asyncio', 'requests', 'httpx', 'urllib3', 'cffi'):\n"
+            "    assert name not in sys.modules, name")
+
+
 class Header(unittest.TestCase):
     """What ballast.h enumerates is all there."""
 
     def test_outcomes_and_reasons(self):
-        known = {name for name in dir(lib) if re.fullmatch(r"BALLAST_[A-Z_]+", name)}
+        known = {name for name in dir(lib) if re.fullmatch(r"BALLAST_(?!PYTHON_)[A-Z_]+", name)}
         for kind, text in ((Outcome, lib.ballast_outcome_text), (Reason, lib.ballast_reason_text)):
             for member in kind:
                 self.assertEqual(getattr(lib, "BALLAST_" + member.name), member)

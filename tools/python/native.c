@@ -156,38 +156,46 @@ static PyObject* adopt(PyObject* unused, PyObject* address) {
 
 static PyMethodDef adopt_method = {"adopt", adopt, METH_O, "A Handle of what was attached."};
 
-static PyTypeObject* make_type(PyObject* dict, const char* name, PyType_Spec* spec) {
-  PyObject* type = PyType_FromSpec(spec);
-  if (type == NULL || PyDict_SetItemString(dict, name, type) != 0) return NULL;
-  return (PyTypeObject*)type;
+/* Types are made once: those that exist have objects. */
+static bool offer_type(PyObject* dict, const char* name, PyType_Spec* spec, PyTypeObject** type) {
+  if (*type == NULL) *type = (PyTypeObject*)PyType_FromSpec(spec);
+  return *type != NULL && PyDict_SetItemString(dict, name, (PyObject*)*type) == 0;
+}
+
+static void replace(PyObject** place, PyObject* value) {
+  PyObject* before = *place;
+  Py_INCREF(value);
+  *place = value;
+  Py_XDECREF(before);
 }
 
 static bool set_up(PyObject* dict) {
-  shared.error_classes = PyDict_GetItemString(dict, "errors");
-  shared.outcome_of = PyDict_GetItemString(dict, "outcome_of");
-  if (shared.error_classes == NULL || !PyTuple_Check(shared.error_classes) ||
-      shared.outcome_of == NULL) {
-    PyErr_SetString(PyExc_TypeError,
-                    "ballast_python_setup: `errors` or `shared.outcome_of` is missing");
+  PyObject* errors = PyDict_GetItemString(dict, "errors");
+  PyObject* outcome_of = PyDict_GetItemString(dict, "outcome_of");
+  if (errors == NULL || !PyTuple_Check(errors) || outcome_of == NULL) {
+    PyErr_SetString(PyExc_TypeError, "ballast_python_setup: `errors` or `outcome_of` is missing");
     return false;
   }
-  Py_INCREF(shared.error_classes);
-  Py_INCREF(shared.outcome_of);
-  shared.sticky_word = PyUnicode_InternFromString("sticky");
-  shared.tried_word = PyUnicode_InternFromString("tried");
-  shared.handle = make_type(dict, "Handle", &handle_spec);
-  shared.service = make_type(dict, "Service", &service_spec);
-  shared.pick = make_type(dict, "Pick", &pick_spec);
+  replace(&shared.error_classes, errors);
+  replace(&shared.outcome_of, outcome_of);
+  if (shared.sticky_word == NULL) shared.sticky_word = PyUnicode_InternFromString("sticky");
+  if (shared.tried_word == NULL) shared.tried_word = PyUnicode_InternFromString("tried");
   PyObject* function = PyCFunction_New(&adopt_method, NULL);
-  return shared.sticky_word != NULL && shared.tried_word != NULL && shared.handle != NULL &&
-         shared.service != NULL && shared.pick != NULL && function != NULL &&
-         PyDict_SetItemString(dict, "adopt", function) == 0;
+  const bool offered = function != NULL && PyDict_SetItemString(dict, "adopt", function) == 0;
+  Py_XDECREF(function);
+  return offered && shared.sticky_word != NULL && shared.tried_word != NULL &&
+         offer_type(dict, "Handle", &handle_spec, &shared.handle) &&
+         offer_type(dict, "Service", &service_spec, &shared.service) &&
+         offer_type(dict, "Pick", &pick_spec, &shared.pick);
 }
 
-int ballast_python_setup(void* dict) {
+int ballast_python_setup(void* dict, void* interpreter) {
+  static void* owner;
+  if (owner != NULL && owner != interpreter) return BALLAST_PYTHON_OTHER_INTERPRETER;
+  owner = interpreter;
   const PyGILState_STATE state = PyGILState_Ensure();
   const bool good = set_up(dict);
   if (!good) PyErr_Print();
   PyGILState_Release(state);
-  return good ? 0 : -1;
+  return good ? 0 : BALLAST_PYTHON_FAILED;
 }

@@ -16,11 +16,12 @@ typedef int... socklen_t;
 """
 # The hand-written part: tools/python/native.h.
 OURS = """
-int ballast_python_setup(void *dict);
+int ballast_python_setup(void *dict, void *interpreter);
+#define BALLAST_PYTHON_OTHER_INTERPRETER ...
 """
 SOURCE = """
 #include <ballast.h>
-int ballast_python_setup(void *dict);
+#include "tools/python/native.h"
 """
 NUMBER = re.compile(r"#define (BALLAST_\w+) (?:\d+|UINT\d+_MAX)$", re.MULTILINE)
 

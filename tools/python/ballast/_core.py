@@ -1,5 +1,7 @@
 """Loads the extension module and gives the types of native.c their names. Imported by the package
 alone; _core.pyi tells type checkers what they are."""
+import sys
+
 from ballast import errors, outcomes
 from ballast._native import ffi, lib
 
@@ -7,7 +9,12 @@ _namespace = {"errors": errors.BY_STATUS, "outcome_of": outcomes.outcome_of}
 if lib.ballast_abi() != lib.BALLAST_ABI:
     raise ImportError(f"libballast has ABI {lib.ballast_abi()}, and this package was compiled for "
                       f"{lib.BALLAST_ABI}: install it again")
-if lib.ballast_python_setup(ffi.cast("void *", id(_namespace))) != 0:
+_failed = lib.ballast_python_setup(ffi.cast("void *", id(_namespace)),
+                                   ffi.cast("void *", id(sys.modules)))
+if _failed == lib.BALLAST_PYTHON_OTHER_INTERPRETER:
+    raise ImportError("ballast: another interpreter of this process uses it already; use one "
+                      "interpreter a process (mod_wsgi: WSGIApplicationGroup %{GLOBAL})")
+if _failed:
     raise ImportError("ballast: the extension module could not be set up")
 
 Handle = _namespace["Handle"]
