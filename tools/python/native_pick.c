@@ -24,7 +24,9 @@ static void pick_dealloc(PyObject* object) {
   PyTypeObject* type = Py_TYPE(object);
   if (in_flight(self) && self->service != NULL &&
       ballast_abandon(self->service->handle->handle, &self->pick) == BALLAST_OK) {
-    PyObject *error_type, *error, *traceback;
+    PyObject* error_type = NULL;
+    PyObject* error = NULL;
+    PyObject* traceback = NULL;
     PyErr_Fetch(&error_type, &error, &traceback);
     if (PyErr_WarnFormat(
             PyExc_ResourceWarning, 1,
