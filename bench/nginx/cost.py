@@ -84,8 +84,8 @@ def ours(world, keepalive):
     return harness.upstream(world, more=f"keepalive {keepalive};")
 
 
-def compare(rows, scale, case, count, how, service, goal, keepalive=32):
-    """One row that counts: ours over stock; and what each one needed."""
+def compare(rows, scale, case, count, how, service, keepalive):
+    """One row of ratios, ours over stock, and what each one needed; the ratios."""
     with harness.World(scale.programs) as world:
         instances = prepare(world, count, service)
         base = Contender(world, "stock", stock(instances, how, keepalive))
@@ -102,23 +102,32 @@ def compare(rows, scale, case, count, how, service, goal, keepalive=32):
         counters = world.counters("checkout")
         harness.check(counters["success"] > 0 and counters["connect_failure"] == 0,
                       f"the requests are not counted: {counters}")
-    rows.add(case, ratios, "x", goal)
-    rows.add(case + "_stock_us", base_us, "us")
-    rows.add(case + "_ballast_us", subject_us, "us")
+    rows.add(case, ratios, "x")
+    head, slash, tail = case.partition("/")
+    rows.add(f"{head}_stock_us{slash}{tail}", base_us, "us")
+    rows.add(f"{head}_ballast_us{slash}{tail}", subject_us, "us")
+    return ratios
+
+
+def compare_1000(rows, scale, case, how, service, goal):
+    """With a connection kept for every instance, and with so few that nearly each request connects anew,
+    which is then most of its cost on both sides; the worse counts."""
+    both = [compare(rows, scale, f"{case}/{name}", scale.instances, "zone checkout 4m;\n" + how, service, keepalive)
+            for name, keepalive in (("keepalive_all", scale.instances + CONNECTIONS), ("keepalive_32", 32))]
+    rows.add(case, max(both, key=statistics.median), "x", goal)
 
 
 def least_conn_1000(rows, scale):
-    compare(rows, scale, "nginx.least_conn_1000", scale.instances, "zone checkout 4m;\nleast_conn;",
-            'strategy = "least_connections"', "<= 0.80x")
+    compare_1000(rows, scale, "nginx.least_conn_1000", "least_conn;", 'strategy = "least_connections"', "<= 0.80x")
 
 
 def chash_1000(rows, scale):
-    compare(rows, scale, "nginx.chash_1000", scale.instances,
-            "zone checkout 4m;\nhash $arg_user consistent;", 'strategy = "ketama"', "<= 0.90x")
+    compare_1000(rows, scale, "nginx.chash_1000", "hash $arg_user consistent;", 'strategy = "ketama"', "<= 0.90x")
 
 
 def round_robin_16(rows, scale):
-    compare(rows, scale, "nginx.round_robin_16", 16, "", 'strategy = "round_robin"', "<= 1.03x")
+    ratios = compare(rows, scale, "nginx.round_robin_16/keepalive_32", 16, "", 'strategy = "round_robin"', 32)
+    rows.add("nginx.round_robin_16", ratios, "x", "<= 1.03x")
 
 
 def sampled(world, contender, seconds):
@@ -142,13 +151,13 @@ def sampled(world, contender, seconds):
 
 
 def pick_share(rows, scale):
-    """All samples in the module's code and in libballast's, of all in the workers, kernel included."""
+    """All samples in the module, which has libballast in it, of all in the workers, kernel included."""
     if shutil.which("perf") is None:
         rows.note("nginx.pick_share is not measured: perf is not there (Debian's linux-perf)")
         return
     worst = None
-    for name, count, service in (("least_conn_1000", scale.instances, 'strategy = "least_connections"'),
-                                 ("round_robin_16", 16, 'strategy = "round_robin"')):
+    for name, count, service in (("n1000", scale.instances, 'strategy = "least_connections"'),
+                                 ("n16", 16, 'strategy = "round_robin"')):
         with harness.World(scale.programs) as world:
             prepare(world, count, service)
             contender = Contender(world, "ballast", ours(world, 32))
@@ -157,7 +166,7 @@ def pick_share(rows, scale):
             for _ in range(max(2, scale.rounds // 2)):
                 counts = sampled(world, contender, 2)
                 picking = sum(n for file, n in counts.items()
-                              if file.startswith(("libballast", "ngx_http_ballast")))
+                              if file.startswith("ngx_http_ballast"))
                 shares.append(100 * picking / sum(counts.values()))
         rows.add(f"nginx.pick_share/{name}", shares, "%")
         if worst is None or statistics.median(shares) > statistics.median(worst):

@@ -35,7 +35,7 @@ class Scale:
         self.instances = 100 if quick else 1000
         self.rounds = max(1, int(os.environ.get("BALLAST_BENCH_ROUNDS", 2 if quick else 11)))
         self.kill_rounds = min(self.rounds, 3)
-        self.window_s = 1 if quick else 2
+        self.window_s = 1
         self.warm_s = 1 if quick else 2
 
 

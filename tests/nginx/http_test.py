@@ -69,12 +69,12 @@ def test_no_key(world):
 
 
 def test_retries(world):
-    """What failed is not tried again for the same request, and is counted by its kind."""
-    port = free_port()
+    """What failed is not tried again for the same request, and is counted by its kind, in the metrics too."""
+    port, metrics = free_port(), free_port()
     instances = harness.addresses(5, free_port())
     good, says_503, says_500, resets, refuses = instances
     world.backends(good, says_503 + "=503", says_500 + "=500", resets + "=reset")
-    world.ballastd(service(instances, QUIET))
+    world.ballastd(service(instances, QUIET) + f'[metrics]\nlisten = "127.0.0.1:{metrics}"\n')
     nginx = world.nginx(LOG + upstream(world, arguments="key=$arg_user tries=5") + server(
         port, more="proxy_next_upstream error timeout http_500 http_503;\nproxy_next_upstream_tries 0;"),
         access_log=logged(world))
@@ -94,6 +94,9 @@ def test_retries(world):
         counters = world.instances("checkout")[instance]["counters"]
         check(tries[instance] > keys / 10, f"{instance} was tried {tries[instance]} times")
         equal((counters[outcome], counters["started"]), (tries[instance],) * 2, f"{outcome} of {instance}")
+        line = (f'ballast_instance_outcomes_total{{service="checkout",instance="{instance}",outcome="{outcome}"}} '
+                f"{tries[instance]}\n")
+        wait_for(lambda line=line: line in get(metrics, "/metrics").body, f"{line} in the metrics")
     equal(world.counters("checkout")["in_flight"], 0, "in flight")
 
 
@@ -320,6 +323,20 @@ def test_ketama(world):
     stock, ours = (harness.bodies(port, paths) for port in ports)
     equal(len(set(stock)), len(weights), "instances with keys")
     equal(sum(a != b for a, b in zip(stock, ours)), 0, "keys elsewhere than nginx's")
+
+
+def test_no_row(world):
+    """With more workers than `max_workers` requests are served, and the log says that some are not counted."""
+    port = free_port()
+    instances = harness.addresses(2, free_port())
+    world.backends(*instances)
+    world.ballastd(service(instances), "max_workers = 1")
+    nginx = world.nginx(upstream(world) + server(port), workers=3)
+    load = Load(port, keep_alive=False)
+    load.wait_for_more(100)
+    equal(set(load.stop()), {200}, "statuses")
+    check("[warn]" in nginx.told() and "max_workers" in nginx.told(), f"no warning: {nginx.told()}")
+    equal(world.counters("checkout")["in_flight"], 0, "in flight")
 
 
 def test_another_user(world):

@@ -236,6 +236,8 @@ def test_growth(world):
     ballastd = world.ballastd(service(instances[:3], 'strategy = "round_robin"'))
     segment = world.dump()["segment"]["id"]
     world.nginx(upstream(world) + server(port))
+    held = hold(port)
+    world.wait_in_flight("checkout", 1)
     load = Load(port)
     load.wait_for_more(200)
     world.write("ballastd.toml", f'[ballast]\nnamespace = "{world.namespace}"\n' +
@@ -246,7 +248,10 @@ def test_growth(world):
     load.wait_for_more(1000)
     results = load.stop()
     equal(set(results), {200}, f"results {results}")
-    wait_for(lambda: world.counters("checkout")["in_flight"] == 0, "nothing in flight")
+    get(port, "/release")
+    check(held.recv(4096).startswith(b"HTTP/1.1 200 "), "the request that began with the old table")
+    held.close()
+    world.wait_in_flight("checkout", 0)
     served = sum(one["counters"]["success"] > 0 for one in world.instances("checkout").values())
     equal(served, 300, "instances that served")
 

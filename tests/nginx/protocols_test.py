@@ -305,6 +305,23 @@ def test_stream_key(world):
     equal(len({get(port).body for _ in range(20)}), 1, "instances for one address")
 
 
+def test_both(world):
+    """One nginx with both modules: one service, the counts of both."""
+    needs_stream()
+    http_port, stream_port = free_port(), free_port()
+    instances = harness.addresses(3, free_port())
+    world.backends(*instances)
+    world.ballastd(service(instances, 'strategy = "round_robin"'))
+    nginx = world.nginx(upstream(world) + server(http_port), stream_conf(world, stream_port), workers=1)
+    for port in (http_port, stream_port):
+        equal({get(port).body for _ in range(12)}, set(instances), "who answered")
+    nginx.reload()
+    for port in (http_port, stream_port):
+        equal({get(port).body for _ in range(12)}, set(instances), "who answered")
+    world.wait_in_flight("checkout", 0)
+    equal(world.counters("checkout")["success"], 48, "successes")
+
+
 def test_udp(world):
     needs_stream()
     port = free_port()
