@@ -153,6 +153,9 @@ class Checker::Impl {
   }
 
   [[nodiscard]] ProberStats stats() const { return prober_.stats(); }
+  [[nodiscard]] const std::vector<CheckCounts>& check_counts() const noexcept {
+    return tally_.all();
+  }
 
  private:
   void log(const Transition& transition) const {
@@ -270,6 +273,7 @@ class Checker::Impl {
       if (target.health != Health::unknown) record(flipped(target, published.health, {}));
     }
     watch_workers(settings);
+    tally_.keep(settings);
   }
 
   void watch_workers(const Settings& settings) {
@@ -375,6 +379,7 @@ class Checker::Impl {
     if (found == targets_.end()) return;
     Target& target = found->second;
     if (result.agent) hear_agent(target, result);
+    tally_.count(target.service, is_agent(id) ? CheckKind::agent : target.check->kind, result);
     if (is_agent(id)) return;  // whether it can be reached says nothing of the instance
     target.checked = true;
     if (target.health == Health::unknown && result.passed()) {
@@ -455,6 +460,7 @@ class Checker::Impl {
   std::optional<Timers::Id> failure_timer_;
   unsigned ticks_ = 0;
   WorkerWatch watch_;
+  CheckTally tally_;
   std::map<std::string, std::shared_ptr<const CheckSettings>> checks_;  // by service
   Prober prober_;  // last, so that it is gone before what its callbacks use
 };
@@ -490,6 +496,9 @@ const Publisher* Checker::publisher() const noexcept {
 }
 ProberStats Checker::stats() const {
   return impl_->stats();
+}
+const std::vector<CheckCounts>& Checker::check_counts() const noexcept {
+  return impl_->check_counts();
 }
 
 }  // namespace ballast::checker

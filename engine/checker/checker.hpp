@@ -15,6 +15,7 @@
 
 #include "engine/checker/event.hpp"
 #include "engine/checker/loop/loop.hpp"
+#include "engine/checker/metrics/check_tally.hpp"
 #include "engine/checker/probing/prober.hpp"
 #include "engine/checker/publishing/publisher.hpp"
 #include "engine/checker/publishing/transition.hpp"
@@ -81,6 +82,8 @@ class Checker {
   [[nodiscard]] const Publisher* publisher() const noexcept;
 
   [[nodiscard]] ProberStats stats() const;
+  // By service and kind, since the process began.
+  [[nodiscard]] const std::vector<CheckCounts>& check_counts() const noexcept;
 
  private:
   class Impl;

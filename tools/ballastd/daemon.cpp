@@ -19,6 +19,7 @@
 #include "engine/checker/checker.hpp"
 #include "engine/checker/control/steward.hpp"
 #include "engine/checker/loop/loop.hpp"
+#include "engine/checker/probing/command_probe.hpp"
 #include "shm/lease.hpp"
 #include "shm/paths.hpp"
 #include "tools/ballastd/config.hpp"
@@ -109,7 +110,10 @@ class Daemon {
             }),
         control_(loop, steward_, checker_, options_, directory_, control_hooks()) {
     loop_.watch(signals_.descriptor(), [this] { on_signals(); });
-    log_timer_ = loop_.every(kLogPeriod, [] { log_held_back(); });
+    log_timer_ = loop_.every(kLogPeriod, [this] {
+      log_held_back();
+      tell_stuck();
+    });
     if (const auto period = manager_.watchdog_period())
       watchdog_timer_ = loop_.every(*period, [this] { manager_.alive(); });
     steward_.begin_with(std::move(settings));
@@ -232,6 +236,24 @@ class Daemon {
     const auto exceeded = exceeded_limit(wanted);
     if (exceeded && !exceeded_) tell(Level::warning, "limit_exceeded", {{"because", *exceeded}});
     exceeded_ = exceeded.has_value();
+  }
+
+  // Commands that no signal ends keep their places, and nobody else would ever say so.
+  void tell_stuck() {
+    const std::size_t stuck = checker_.stats().commands_stuck;
+    if ((stuck == 0) == (stuck_ == 0) &&
+        (stuck >= checker::kMaxCommands) == (stuck_ >= checker::kMaxCommands)) {
+      return;
+    }
+    stuck_ = stuck;
+    if (stuck == 0) return tell(Level::info, "commands_ended");
+    const std::string all = std::to_string(checker::kMaxCommands);
+    tell(stuck < checker::kMaxCommands ? Level::warning : Level::error, "commands_stuck",
+         {{"commands", std::to_string(stuck)},
+          {"because", "they were killed and do not end, most likely in a file system that hangs"},
+          {"consequence", stuck < checker::kMaxCommands
+                              ? "each keeps one of the " + all + " places for commands"
+                              : "all " + all + " places are taken: no check of kind exec runs"}});
   }
 
   bool take_now() {
@@ -375,6 +397,7 @@ class Daemon {
   bool stopping_ = false;
   bool failed_ = false;
   bool exceeded_ = false;
+  std::size_t stuck_ = 0;  // commands, as it was told
   // Before anything is checked; checking and publishing nothing; being the one writer.
   enum class Stage : std::uint8_t { start, shadow, office };
   Stage stage_ = Stage::start;
@@ -386,6 +409,7 @@ class Daemon {
   DaemonControl control_;
   Metrics metrics_{loop_, directory_, [this](checker::LoopReport& report) {
                      report.prober = checker_.stats();
+                     report.checks = checker_.check_counts();
                      report.sources = sources_.set().statuses();
                    }};
 };

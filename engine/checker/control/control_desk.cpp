@@ -9,7 +9,6 @@
 
 #include "engine/checker/control/change_edit.hpp"
 #include "engine/checker/control/desk_answers.hpp"
-#include "engine/checker/control/seen_watch.hpp"
 
 namespace ballast::checker {
 
@@ -18,11 +17,7 @@ using std::chrono::steady_clock;
 
 namespace {
 
-constexpr Milliseconds kKeepPause{1'000};     // before what could not be kept is tried again
-constexpr Milliseconds kWaitPeriod{10};       // between two looks at who has seen what
-constexpr Milliseconds kLookTime{1};          // of one turn, for all who wait together
-constexpr Milliseconds kProgressPeriod{200};  // between two lines of progress
-constexpr std::size_t kMaxWaiting = 64;       // more than clients there can be
+constexpr Milliseconds kKeepPause{1'000};  // before what could not be kept is tried again
 
 std::string names_of(const Request& request) {
   std::string text;
@@ -39,27 +34,17 @@ struct ControlDesk::Unkept {
   json answer;  // but for whether it is kept
 };
 
-struct ControlDesk::Waiting {
-  Asker asker;
-  std::string service;
-  SeenWatch watch;
-  std::vector<DrainingSlot> slots;
-  steady_clock::time_point since;
-  steady_clock::time_point deadline;
-  std::optional<steady_clock::time_point> told;
-  bool progress = false;
-};
-
 ControlDesk::ControlDesk(Loop& loop, Steward& steward, DeskHooks hooks, ControlLimits limits)
     : loop_(loop),
       steward_(steward),
       hooks_(std::move(hooks)),
-      wait_timer_(loop.timers().create([this] { look_at_waiting(); })),
       keep_timer_(loop.timers().create([this] {
         if (!keep_error_.empty()) keeper_.keep(steward_.roster().changes());
       })),
       keeper_(loop,
               [this](std::uint64_t upto, const shm::Status& status) { on_kept(upto, status); }),
+      status_(loop, status_hooks(), limits.look_time),
+      waiting_(loop, wait_hooks(), limits.look_time),
       server_(
           loop,
           [this](ClientId client, const Peer& peer, std::string_view line) {
@@ -68,8 +53,29 @@ ControlDesk::ControlDesk(Loop& loop, Steward& steward, DeskHooks hooks, ControlL
           [this](ClientId client) { on_gone(client); }, limits) {}
 
 ControlDesk::~ControlDesk() {
-  loop_.timers().destroy(wait_timer_);
   loop_.timers().destroy(keep_timer_);
+}
+
+StatusDesk::Hooks ControlDesk::status_hooks() {
+  StatusDesk::Hooks hooks;
+  hooks.publisher = hooks_.publisher;
+  hooks.changes = [this] { return steward_.applications(); };
+  hooks.answer = [this](const Asker& asker, const std::string& line) {
+    server_.answer(asker.client, line);
+  };
+  hooks.refuse = [this](const Asker& asker, const Refusal& refusal) { refuse(asker, refusal); };
+  return hooks;
+}
+
+WaitDesk::Hooks ControlDesk::wait_hooks() {
+  WaitDesk::Hooks hooks;
+  hooks.publisher = hooks_.publisher;
+  hooks.answer = [this](const Asker& asker, json&& out) { answer(asker, std::move(out)); };
+  hooks.tell = [this](const Asker& asker, json&& out) {
+    finish_answer(out, asker.id, asker.verb);
+    return server_.tell(asker.client, to_line(out));
+  };
+  return hooks;
 }
 
 shm::Status ControlDesk::load_changes(const std::string& path) {
@@ -168,7 +174,8 @@ void ControlDesk::answer(const Asker& asker, json&& answer) {
 }
 
 void ControlDesk::on_gone(ClientId client) {
-  std::erase_if(waiting_, [&](const auto& one) { return one->asker.client == client; });
+  waiting_.forget(client);
+  status_.forget(client);
   std::erase_if(unkept_, [&](const auto& one) { return one->asker.client == client; });
   std::erase_if(reloading_, [&](const Reloading& one) { return one.asker.client == client; });
   std::erase_if(handing_over_, [&](const Asker& one) { return one.client == client; });
@@ -339,6 +346,7 @@ void ControlDesk::leave(Leave how) {
   // Whoever waits for something else sees the end, and asks the next one.
   server_.leave(/*remove=*/how == Leave::stop);
   waiting_.clear();
+  status_.clear();
   reloading_.clear();
 }
 
@@ -347,11 +355,10 @@ void ControlDesk::leave(Leave how) {
 void ControlDesk::status(const Asker& asker, const Request& request) {
   const Publisher& publisher = *hooks_.publisher();
   if (!request.service.empty()) {
-    auto found = about_service(publisher, request.service);
-    if (found.is_null()) {
+    if (find_service(steward_.roster(), request.service) == nullptr) {
       refuse(asker, no_such_service(steward_.roster(), request.service));
     } else {
-      answer(asker, std::move(found));
+      status_.add(asker, request.service);
     }
     return;
   }
@@ -424,81 +431,17 @@ void ControlDesk::wait(const Asker& asker, const Request& request) {
                    {}});
     return;
   }
-  const auto now = steady_clock::now();
-  auto waiting = std::make_unique<Waiting>(Waiting{asker,
-                                                   request.service,
-                                                   SeenWatch(*record, epoch, steady_ms()),
-                                                   {},
-                                                   now,
-                                                   now + request.timeout,
-                                                   std::nullopt,
-                                                   request.progress});
+  WaitDesk::Wish wish{request.service, *record, epoch, {}, request.timeout, request.progress};
   if (!request.instances.empty()) {
     auto slots = draining_slots(publisher, *record, steward_.roster(), request);
     if (const auto* refusal = std::get_if<Refusal>(&slots)) {
       refuse(asker, *refusal);
       return;
     }
-    waiting->slots = std::get<std::vector<DrainingSlot>>(std::move(slots));
+    wish.slots = std::get<std::vector<DrainingSlot>>(std::move(slots));
   }
-  if (waiting_.size() >= kMaxWaiting) {
-    refuse(asker, {"busy", std::to_string(kMaxWaiting) + " are waiting already; ask again", {}});
-    return;
-  }
-  if (look_at(*waiting)) return;
-  waiting_.push_back(std::move(waiting));
-  if (waiting_.size() == 1) loop_.timers().arm(wait_timer_, steady_clock::now() + kWaitPeriod);
-}
-
-void ControlDesk::look_at_waiting() {
-  // All together have as much of the loop's time as requests: a turn ends when a look took long,
-  // and the next ones come after a pause.
-  const auto from = steady_clock::now();
-  auto now = from;
-  // The one in hand is not in the list: on_gone() takes others out, and look_at() says when this
-  // one has gone.
-  for (std::size_t left = waiting_.size(); left != 0 && !waiting_.empty() && now - from < kLookTime;
-       --left) {
-    auto one = std::move(waiting_.front());
-    waiting_.pop_front();
-    if (!look_at(*one)) waiting_.push_back(std::move(one));
-    now = steady_clock::now();
-  }
-  if (waiting_.empty()) return;
-  loop_.timers().arm(wait_timer_, now + std::max<steady_clock::duration>(
-                                            kWaitPeriod, kRequestPauseFactor * (now - from)));
-}
-
-// True once it is answered, or its client has gone.
-bool ControlDesk::look_at(Waiting& waiting) {
-  const Publisher* const publisher = hooks_.publisher();
-  if (publisher == nullptr) return false;
-  const auto now = steady_clock::now();
-  const SeenReport report =
-      waiting.watch.look(publisher->segment(), publisher->draining(), steady_ms());
-  // After the rows: what they have counted by then is all there is.
-  const std::uint64_t in_flight = in_flight_of(*publisher, waiting.slots);
-  const bool done = report.done() && in_flight == 0;
-  const bool late = now >= waiting.deadline;
-  json out = about_wait(waiting.service, waiting.watch.epoch(), *publisher, report);
-  if (!waiting.slots.empty()) out["in_flight"] = in_flight;
-  out["waited_ms"] = std::chrono::duration_cast<Milliseconds>(now - waiting.since).count();
-  if (done || late) {
-    out["ok"] = done;
-    if (!done) {
-      out["code"] = "timeout";
-      out["error"] = timeout_text(report, in_flight);
-    }
-    answer(waiting.asker, std::move(out));
-    return true;
-  }
-  if (waiting.progress && (!waiting.told || now - *waiting.told >= kProgressPeriod)) {
-    waiting.told = now;
-    out["progress"] = true;
-    finish_answer(out, waiting.asker.id, waiting.asker.verb);
-    return !server_.tell(waiting.asker.client, to_line(out));
-  }
-  return false;
+  if (!waiting_.add(asker, std::move(wish)))
+    refuse(asker, {"busy", "too many are waiting already; ask again", {}});
 }
 
 }  // namespace ballast::checker

@@ -11,7 +11,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -22,7 +21,9 @@
 #include "engine/checker/control/changes_keeper.hpp"
 #include "engine/checker/control/control_server.hpp"
 #include "engine/checker/control/request.hpp"
+#include "engine/checker/control/status_desk.hpp"
 #include "engine/checker/control/steward.hpp"
+#include "engine/checker/control/wait_desk.hpp"
 #include "engine/checker/discovery/source_set.hpp"
 #include "engine/checker/event.hpp"
 #include "engine/checker/publishing/publisher.hpp"
@@ -75,6 +76,11 @@ class ControlDesk {
   // Clients that wait for workers.
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.size(); }
 
+  // Answers that are being made in pieces.
+  [[nodiscard]] std::size_t answering() const noexcept { return status_.size(); }
+  // Looks at the rows that one round of theirs takes.
+  [[nodiscard]] std::size_t looks() const noexcept { return waiting_.looks(); }
+
   // Why no changes are taken; empty: they are.
   [[nodiscard]] const std::string& blocked() const noexcept { return blocked_; }
 
@@ -90,13 +96,6 @@ class ControlDesk {
   void leave(Leave how);
 
  private:
-  struct Waiting;  // for workers to see an epoch
-
-  struct Asker {
-    ClientId client = 0;
-    std::string id;
-    const char* verb = "";
-  };
   struct Unkept;  // a change that holds and is not in its file yet
   struct Reloading {
     Asker asker;
@@ -104,6 +103,8 @@ class ControlDesk {
     std::vector<std::pair<std::string, std::uint64_t>> epochs;
   };
 
+  StatusDesk::Hooks status_hooks();
+  WaitDesk::Hooks wait_hooks();
   void on_request(ClientId client, const Peer& peer, std::string_view line);
   void serve(const Asker& asker, const Peer& peer, const Request& request);
   void answer(const Asker& asker, nlohmann::json&& answer);
@@ -120,8 +121,6 @@ class ControlDesk {
   void changes(const Asker& asker, const Request& request);
   void help(const Asker& asker);
   void wait(const Asker& asker, const Request& request);
-  void look_at_waiting();
-  bool look_at(Waiting& waiting);
 
   void tell_change(const Peer& peer, const Request& request, std::uint64_t epoch) const;
 
@@ -134,10 +133,10 @@ class ControlDesk {
   std::vector<std::unique_ptr<Unkept>> unkept_;
   std::vector<Reloading> reloading_;
   std::vector<Asker> handing_over_;
-  std::list<std::unique_ptr<Waiting>> waiting_;
-  Timers::Id wait_timer_;
   Timers::Id keep_timer_;
   ChangesKeeper keeper_;
+  StatusDesk status_;
+  WaitDesk waiting_;
   ControlServer server_;  // last: gone before what its callbacks use
 };
 

@@ -36,6 +36,7 @@ struct ControlLimits {
   Milliseconds idle{60'000};                         // without a request
   Milliseconds unread{10'000};                       // without reading what is there to read
   Milliseconds sweep{1'000};                         // between two looks at these times
+  Milliseconds look_time{1};  // of a turn of the loop, for answers that are made in pieces
 };
 
 // Requests take at most one part in so many of the loop's time.

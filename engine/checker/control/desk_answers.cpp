@@ -46,34 +46,6 @@ const char* origin_of(const InstanceSettings& instance) {
   }
 }
 
-// By slot of `slots`; row by row, so that each row's lines are read in their order.
-std::vector<std::uint64_t> in_flight_each(const Publisher& publisher,
-                                          const std::vector<DrainingSlot>& slots) {
-  const shm::CheckerSegment& segment = publisher.segment();
-  std::vector<std::uint64_t> counts(slots.size(), 0);
-  std::vector<std::size_t> used;  // of `slots`
-  std::vector<shm::Totals> totals(slots.size());
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    if (slots[i].slot >= segment.table.instances.size()) continue;
-    const auto identity =
-        shm::unpack_identity(segment.table.instances[slots[i].slot].identity.load(kRelaxed));
-    // Freed slots have nothing in flight.
-    if (identity.incarnation != slots[i].incarnation || identity.phase == shm::Phase::free)
-      continue;
-    totals[i] = shm::read_record(segment.table.carried[slots[i].slot]);
-    if (slots[i].slot < segment.workers.instance_count) used.push_back(i);
-  }
-  for (std::uint64_t row = 0; row < segment.workers.directory.size(); ++row) {
-    if (!segment.workers.ever_claimed(row)) continue;
-    const auto records = segment.workers.row(row);
-    for (const std::size_t i : used)
-      totals[i] += shm::read_record(records[slots[i].slot]);
-  }
-  for (std::size_t i = 0; i < slots.size(); ++i)
-    counts[i] = static_cast<std::uint64_t>(std::max<std::int64_t>(0, totals[i].in_flight()));
-  return counts;
-}
-
 }  // namespace
 
 std::optional<std::size_t> record_of(const Publisher& publisher, const std::string& service) {
@@ -170,41 +142,33 @@ json about_service(const Publisher& publisher, const std::string& name) {
   const auto service = std::find_if(settings.services.begin(), settings.services.end(),
                                     [&](const ServiceSettings& one) { return one.name == name; });
   if (service == settings.services.end()) return {};
-  const auto index = static_cast<std::size_t>(service - settings.services.begin());
-  std::vector<DrainingSlot> slots;
-  std::vector<std::size_t> members;
-  for (const PublishedInstance& published : publisher.instances()) {
-    if (published.service != index) continue;
-    slots.push_back({published.slot, published.incarnation});
-    members.push_back(published.instance);
-  }
-  const std::vector<std::uint64_t> in_flight = in_flight_each(publisher, slots);
-  json list = json::array();
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    const InstanceSettings& instance = service->instances[members[i]];
-    const shm::State state =
-        shm::unpack(publisher.segment().table.states[slots[i].slot].load(kRelaxed));
-    json one{{"address", instance.endpoint.to_text()},
-             {"name", instance.text},
-             {"slot", slots[i].slot},
-             {"health", shm::to_text(state.health)},
-             {"reason", shm::to_text(state.reason)},
-             {"admin", shm::to_text(state.admin)},
-             {"usable", state.usable},
-             {"ejected", state.ejected},
-             {"weight", instance.weight},
-             {"tier", instance.tier},
-             {"from", origin_of(instance)},
-             {"in_flight", in_flight[i]}};
-    if (!instance.zone.empty()) one["zone"] = instance.zone;
-    list.push_back(std::move(one));
-  }
   return {{"ok", true},
           {"service", name},
           {"strategy", engine::to_text(service->policy.strategy)},
           {"epoch", epoch_of(publisher, name).value_or(0)},
-          {"segment", publisher.segment_id()},
-          {"instances", std::move(list)}};
+          {"segment", publisher.segment_id()}};
+}
+
+json about_member(const Publisher& publisher, const PublishedInstance& member,
+                  std::uint64_t in_flight) {
+  const ServiceSettings& service = publisher.settings().services[member.service];
+  const InstanceSettings& instance = service.instances[member.instance];
+  const shm::State state =
+      shm::unpack(publisher.segment().table.states[member.slot].load(kRelaxed));
+  json one{{"address", instance.endpoint.to_text()},
+           {"name", instance.text},
+           {"slot", member.slot},
+           {"health", shm::to_text(state.health)},
+           {"reason", shm::to_text(state.reason)},
+           {"admin", shm::to_text(state.admin)},
+           {"usable", state.usable},
+           {"ejected", state.ejected},
+           {"weight", instance.weight},
+           {"tier", instance.tier},
+           {"from", origin_of(instance)},
+           {"in_flight", in_flight}};
+  if (!instance.zone.empty()) one["zone"] = instance.zone;
+  return one;
 }
 
 json about_sources(const std::vector<SourceStatus>& statuses, const std::string& service) {
@@ -259,13 +223,6 @@ std::variant<std::vector<DrainingSlot>, Refusal> draining_slots(const Publisher&
     }
   }
   return slots;
-}
-
-std::uint64_t in_flight_of(const Publisher& publisher, const std::vector<DrainingSlot>& slots) {
-  std::uint64_t sum = 0;
-  for (const std::uint64_t count : in_flight_each(publisher, slots))
-    sum += count;
-  return sum;
 }
 
 json about_wait(const std::string& service, std::uint64_t epoch, const Publisher& publisher,

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "engine/checker/control/flight_sum.hpp"
 #include "engine/checker/control/request.hpp"
 #include "engine/checker/control/roster.hpp"
 #include "engine/checker/control/seen_watch.hpp"
@@ -38,23 +39,19 @@ void finish_answer(nlohmann::json& answer, const std::string& id, const char* ve
 [[nodiscard]] nlohmann::json about_reload(const Publisher& publisher, const Epochs& before,
                                           const Roster& roster);
 [[nodiscard]] nlohmann::json about_services(const Publisher& publisher);
-// null if there is no such service.
+// But for its instances; null if there is no such service.
 [[nodiscard]] nlohmann::json about_service(const Publisher& publisher, const std::string& service);
+[[nodiscard]] nlohmann::json about_member(const Publisher& publisher,
+                                          const PublishedInstance& member, std::uint64_t in_flight);
 
 // Of one service, or, without a name, of all.
 [[nodiscard]] nlohmann::json about_sources(const std::vector<SourceStatus>& statuses,
                                            const std::string& service);
 
-// An instance that is waited for until nothing is in flight at it.
-struct DrainingSlot {
-  std::uint16_t slot = 0;
-  std::uint32_t incarnation = 0;
-};
-// Also of those that have been removed and whose slots are still cooling.
+// Instances that are waited for until nothing is in flight at them. Also of those that have been
+// removed and whose slots are still cooling.
 [[nodiscard]] std::variant<std::vector<DrainingSlot>, Refusal> draining_slots(
     const Publisher& publisher, std::size_t record, const Roster& roster, const Request& request);
-[[nodiscard]] std::uint64_t in_flight_of(const Publisher& publisher,
-                                         const std::vector<DrainingSlot>& slots);
 
 [[nodiscard]] nlohmann::json about_wait(const std::string& service, std::uint64_t epoch,
                                         const Publisher& publisher, const SeenReport& report);

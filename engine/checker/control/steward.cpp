@@ -24,9 +24,14 @@ Settings Steward::composed(shm::EventBy cause) const {
   return settings;
 }
 
+shm::Status Steward::apply_composed(shm::EventBy cause) {
+  ++applications_;
+  return apply_(composed(cause));
+}
+
 template <class Undo>
 shm::Status Steward::apply_now(shm::EventBy cause, Undo undo) {
-  const shm::Status applied = apply_(composed(cause));
+  const shm::Status applied = apply_composed(cause);
   if (!applied) undo();
   return applied;
 }
@@ -77,7 +82,7 @@ void Steward::judge(const std::vector<Roster::Key>& keys) {
   for (const Roster::Key& key : keys)
     roster_.swap_offered(key);
   const auto from = steady_clock::now();
-  const shm::Status applied = apply_(composed(shm::EventBy::discovery));
+  const shm::Status applied = apply_composed(shm::EventBy::discovery);
   const auto now = steady_clock::now();
   not_before_ = now + kApplyPauseFactor * (now - from);
   if (!applied) {

@@ -42,6 +42,9 @@ class Steward {
 
   [[nodiscard]] const Roster& roster() const noexcept { return roster_; }
 
+  // How often something was applied, or tried: what was read before and after a change may differ.
+  [[nodiscard]] std::uint64_t applications() const noexcept { return applications_; }
+
   // For the start, while nothing is to be applied yet.
   void begin_with(Settings configured) { roster_.configure(std::move(configured)); }
   void begin_with(RuntimeChanges changes) { roster_.change(std::move(changes)); }
@@ -66,6 +69,7 @@ class Steward {
  private:
   // What the roster says now, and what brought that about.
   [[nodiscard]] Settings composed(shm::EventBy cause) const;
+  shm::Status apply_composed(shm::EventBy cause);
   template <class Undo>
   shm::Status apply_now(shm::EventBy cause, Undo undo);
   void arm_gathering();
@@ -76,6 +80,7 @@ class Steward {
   Apply apply_;
   OnJudged on_judged_;
   Roster roster_;
+  std::uint64_t applications_ = 0;
   Timers::Id timer_;
   bool gathering_ = false;
   bool alone_ = false;  // one set after the other: together they were refused

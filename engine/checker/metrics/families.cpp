@@ -1,6 +1,7 @@
 // The families of the host: of this process, and of its table.
 #include "engine/checker/metrics/families.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace ballast::checker {
@@ -35,19 +36,19 @@ void write_repeats(Samples& to, const Survey& s) {
   to.put(label("reason", "lost_connection"), s.loop.prober.second_attempts);
 }
 
-void write_times(Samples& to, const TimeHistogram& times) {
+void write_times(Samples& to, const TimeHistogram& times, const std::string& labels = {}) {
   std::uint64_t below = 0;
   for (std::size_t i = 0; i < times.counts.size(); ++i) {
     below += times.counts[i];
     const bool is_last = i == TimeHistogram::kBounds.size();
-    to.put_part(
-        "_bucket",
-        label("le",
-              is_last ? "+Inf" : bound_text(static_cast<std::uint64_t>(TimeHistogram::kBounds[i]))),
-        below);
+    std::string all = labels;
+    append_label(
+        all, "le",
+        is_last ? "+Inf" : bound_text(static_cast<std::uint64_t>(TimeHistogram::kBounds[i])));
+    to.put_part("_bucket", all, below);
   }
-  to.put_part("_sum", {}, static_cast<double>(times.sum_us) / 1e6);
-  to.put_part("_count", {}, below);
+  to.put_part("_sum", labels, static_cast<double>(times.sum_us) / 1e6);
+  to.put_part("_count", labels, below);
 }
 
 template <class Value>
@@ -110,6 +111,13 @@ constexpr std::array kOwn =
             {"ballast_prober_check_lag_seconds", MetricType::histogram,
              "From when a check was due to when it started.",
              [](Samples& to, const Survey& s) { write_times(to, s.loop.prober.lags); }},
+            {"ballast_prober_commands_running",
+             kGauge, "Commands that check instances and have not ended.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.commands_running); }},
+            {"ballast_prober_commands_stuck", kGauge,
+             "Those of them that were killed and do not end; with 64 of them no command runs any "
+             "more.",
+             [](Samples& to, const Survey& s) { to.put({}, s.loop.prober.commands_stuck); }},
             {"ballast_source_ok", kGauge, "Whether the set of a source that counts is its newest.",
              [](Samples& to, const Survey& s) {
                write_sources(to, s, [](const SourceStatus& source) {
@@ -145,13 +153,35 @@ constexpr std::array kOwn =
              [](Samples& to, const Survey& s) { to.put({}, s.process.cpu_seconds); }},
             {"process_resident_memory_bytes", kGauge, "Resident memory of this process.",
              [](Samples& to, const Survey& s) { to.put({}, s.process.resident_bytes); }},
-            {"process_open_fds", kGauge, "Open file descriptors; 0 where the kernel does not say.",
-             [](Samples& to, const Survey& s) { to.put({}, s.process.open_descriptors); }},
+            {"process_open_fds", kGauge,
+             "Open file descriptors; left out where the kernel does not say (before Linux 6.2).",
+             [](Samples& to, const Survey& s) {
+               if (s.process.open_descriptors) to.put({}, *s.process.open_descriptors);
+             }},
             {"process_max_fds", kGauge, "File descriptors that may be open at once.",
              [](Samples& to, const Survey& s) { to.put({}, s.process.descriptor_limit); }},
             {"process_start_time_seconds", kGauge, "When this process started.",
              [](Samples& to, const Survey& s) { to.put({}, s.process.started); }},
         });
+
+void write_check_failures(Samples& to, const CheckCounts& counts) {
+  for (std::size_t i = 0; i < counts.failures.size(); ++i) {
+    if (counts.failures[i] == 0) continue;
+    std::string labels = counts.labels;
+    append_label(labels, "reason", shm::to_text(static_cast<shm::Reason>(i)));
+    to.put(labels, counts.failures[i]);
+  }
+}
+
+constexpr std::array kChecks = std::to_array<Family<CheckCounts>>({
+    {"ballast_check_duration_seconds", MetricType::histogram,
+     "How long checks took that came to a result, since this ballastd started; agents beside a "
+     "check are a kind of their own.",
+     [](Samples& to, const CheckCounts& c) { write_times(to, c.durations, c.labels); }},
+    {"ballast_check_failures_total", kCounter,
+     "Checks that failed, by why, since this ballastd started; of those reasons that there were.",
+     write_check_failures},
+});
 
 void write_sizes(Samples& to, const Survey& s) {
   to.put(label("file", "table"), s.head.table_bytes);
@@ -161,6 +191,12 @@ void write_sizes(Samples& to, const Survey& s) {
 void write_events(Samples& to, const Survey& s) {
   to.put(label("writer", "checker"), s.table_events);
   to.put(label("writer", "worker"), s.worker_events);
+}
+
+void write_overwritten(Samples& to, const Survey& s) {
+  to.put(label("writer", "checker"), s.table_events - std::min(s.table_events, s.table_event_room));
+  to.put(label("writer", "worker"),
+         s.worker_events - std::min(s.worker_events, s.worker_event_room));
 }
 
 constexpr std::array kTable = std::to_array<Family<Survey>>({
@@ -197,6 +233,8 @@ constexpr std::array kTable = std::to_array<Family<Survey>>({
     {"ballast_events_total", kCounter,
      "Transitions in the flight recorder, by who wrote them; starts again with a new segment.",
      write_events},
+    {"ballast_events_overwritten_total", kCounter,
+     "Those of them that newer ones have taken the place of.", write_overwritten},
     {"ballast_metrics_instances_omitted", kGauge,
      "Instances without series of their own: all that are well, where there are more than "
      "`metrics.max_instances`.",
@@ -207,6 +245,9 @@ constexpr std::array kTable = std::to_array<Family<Survey>>({
 
 std::span<const Family<Survey>> own_families() noexcept {
   return kOwn;
+}
+std::span<const Family<CheckCounts>> check_families() noexcept {
+  return kChecks;
 }
 std::span<const Family<Survey>> table_families() noexcept {
   return kTable;

@@ -1,4 +1,4 @@
-// Every family of metrics: its name, type and help, and how its samples are made of a survey. Four
+// Every family of metrics: its name, type and help, and how its samples are made of a survey. Five
 // tables, by what a family has samples of; page.cpp walks them, docs/metrics.md lists them for
 // people, and a test compares the two. Pure.
 #pragma once
@@ -54,6 +54,8 @@ struct Family {
 
 // Of this process.
 [[nodiscard]] std::span<const Family<Survey>> own_families() noexcept;
+// Of checks, by service and kind.
+[[nodiscard]] std::span<const Family<CheckCounts>> check_families() noexcept;
 // Of the table as a whole; they have no samples where it cannot be read.
 [[nodiscard]] std::span<const Family<Survey>> table_families() noexcept;
 [[nodiscard]] std::span<const Family<ServiceSurvey>> service_families() noexcept;

@@ -10,6 +10,7 @@
 
 #include "engine/checker/discovery/source_set.hpp"
 #include "engine/checker/loop/loop.hpp"
+#include "engine/checker/metrics/check_tally.hpp"
 #include "engine/checker/probing/prober.hpp"
 
 namespace ballast::checker {
@@ -21,6 +22,7 @@ struct LoopReport {
   std::size_t streams_open = 0;
   std::size_t streams_limit = 0;
   ProberStats prober;
+  std::vector<CheckCounts> checks;
   std::vector<SourceStatus> sources;
 };
 

@@ -29,6 +29,7 @@ bool append_items(const Family<Subject>& family, std::span<const Subject> items,
 bool Page::append(std::string& out, std::size_t want) {
   const std::span<const Survey> once(survey_.get(), 1);
   const auto of_table = survey_->error.empty() ? once : once.first(0);
+  const std::span<const CheckCounts> checks(survey_->loop.checks);
   const std::span<const ServiceSurvey> services(survey_->services);
   const std::span<const InstanceSurvey> instances(survey_->instances);
   // Which table `family_` is in, and there the family's samples.
@@ -37,6 +38,9 @@ bool Page::append(std::string& out, std::size_t want) {
     if (index < own_families().size())
       return append_items(own_families()[index], once, item_, out, want);
     index -= own_families().size();
+    if (index < check_families().size())
+      return append_items(check_families()[index], checks, item_, out, want);
+    index -= check_families().size();
     if (index < table_families().size())
       return append_items(table_families()[index], of_table, item_, out, want);
     index -= table_families().size();
@@ -45,8 +49,9 @@ bool Page::append(std::string& out, std::size_t want) {
     index -= service_families().size();
     return append_items(instance_families()[index], instances, item_, out, want);
   };
-  const std::size_t end = own_families().size() + table_families().size() +
-                          service_families().size() + instance_families().size();
+  const std::size_t end = own_families().size() + check_families().size() +
+                          table_families().size() + service_families().size() +
+                          instance_families().size();
   while (family_ < end && out.size() < want) {
     if (!append_one()) continue;
     ++family_;

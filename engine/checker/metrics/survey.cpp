@@ -53,7 +53,7 @@ ProcessSurvey survey_process(double started) {
   }
   // Since Linux 6.2 the directory's size is how many there are; before, it is 0.
   struct stat status{};
-  if (stat("/proc/self/fd", &status) == 0)
+  if (stat("/proc/self/fd", &status) == 0 && status.st_size > 0)
     process.open_descriptors = static_cast<std::uint64_t>(status.st_size);
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) process.descriptor_limit = limit.rlim_cur;
@@ -126,8 +126,10 @@ class Surveyor::Reading {
 
   void read_rows() {
     survey_.table_events = relaxed(table_.header->events_next);
+    survey_.table_event_room = table_.events.size();
     if (workers_ == nullptr) return;
     survey_.worker_events = relaxed(workers_->header->events_next);
+    survey_.worker_event_room = workers_->events.size();
     for (std::uint64_t i = 0; i < workers_->directory.size(); ++i) {
       if (!workers_->ever_claimed(i)) continue;
       rows_.push_back(i);

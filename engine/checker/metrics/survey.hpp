@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,7 +63,7 @@ struct InstanceSurvey {
 struct ProcessSurvey {
   double cpu_seconds = 0;
   std::uint64_t resident_bytes = 0;
-  std::uint64_t open_descriptors = 0;  // 0: not known
+  std::optional<std::uint64_t> open_descriptors;  // where the kernel says it
   std::uint64_t descriptor_limit = 0;
   double started = 0;  // seconds of CLOCK_REALTIME
 };
@@ -76,6 +77,8 @@ struct Survey {
   std::uint64_t rows_reaped = 0;
   std::uint64_t table_events = 0;
   std::uint64_t worker_events = 0;
+  std::uint64_t table_event_room = 0;
+  std::uint64_t worker_event_room = 0;
   std::vector<ServiceSurvey> services;
   std::vector<InstanceSurvey> instances;
   std::uint64_t omitted = 0;  // live instances that are not in `instances`

@@ -12,8 +12,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -145,8 +147,9 @@ bool tie(const Fd& lifeline, pid_t group) {
 
 class CommandProbe::Impl {
  public:
-  Impl(Loop& loop, CommandHandler& handler, std::size_t max_running)
-      : loop_(loop), handler_(handler), max_running_(max_running) {
+  Impl(Loop& loop, CommandHandler& handler, std::size_t max_running,
+       std::chrono::milliseconds stuck_after)
+      : loop_(loop), handler_(handler), max_running_(max_running), stuck_after_(stuck_after) {
     // Whoever started us may have left SIGCHLD ignored, and then nobody learns how a command ended.
     struct sigaction action{};
     if (::sigaction(SIGCHLD, nullptr, &action) != 0) return;
@@ -210,6 +213,13 @@ class CommandProbe::Impl {
 
   [[nodiscard]] bool full() const noexcept { return running_.size() >= max_running_; }
   [[nodiscard]] std::size_t running() const noexcept { return running_.size(); }
+  [[nodiscard]] std::size_t stuck() const noexcept {
+    const auto now = std::chrono::steady_clock::now();
+    std::size_t count = 0;
+    for (const auto& [id, one] : running_)
+      count += one.killed && now - *one.killed >= stuck_after_ ? 1 : 0;
+    return count;
+  }
 
   std::string cancel(Id id) {
     const auto found = running_.find(id);
@@ -227,6 +237,7 @@ class CommandProbe::Impl {
     std::uint32_t max_output = 0;
     bool cancelled = false;
     bool too_much = false;
+    std::optional<std::chrono::steady_clock::time_point> killed;
     Fd process;
     Fd output;
     Fd lifeline;
@@ -269,6 +280,7 @@ class CommandProbe::Impl {
   // Its end is reported as any other.
   void kill_all(Running& one) {
     stop_reading(one);
+    if (!one.killed) one.killed = std::chrono::steady_clock::now();
     ::kill(-one.pid, SIGKILL);
   }
 
@@ -316,12 +328,14 @@ class CommandProbe::Impl {
   Loop& loop_;
   CommandHandler& handler_;
   std::size_t max_running_;
+  std::chrono::milliseconds stuck_after_;
   Id last_id_ = 0;
   std::unordered_map<Id, Running> running_;
 };
 
-CommandProbe::CommandProbe(Loop& loop, CommandHandler& handler, std::size_t max_running)
-    : impl_(std::make_unique<Impl>(loop, handler, max_running)) {}
+CommandProbe::CommandProbe(Loop& loop, CommandHandler& handler, std::size_t max_running,
+                           std::chrono::milliseconds stuck_after)
+    : impl_(std::make_unique<Impl>(loop, handler, max_running, stuck_after)) {}
 CommandProbe::~CommandProbe() = default;
 
 CommandProbe::Started CommandProbe::start(const CommandRequest& request) {
@@ -332,6 +346,9 @@ bool CommandProbe::full() const noexcept {
 }
 std::size_t CommandProbe::running() const noexcept {
   return impl_->running();
+}
+std::size_t CommandProbe::stuck() const noexcept {
+  return impl_->stuck();
 }
 std::string CommandProbe::cancel(Id id) {
   return impl_->cancel(id);

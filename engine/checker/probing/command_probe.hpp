@@ -14,6 +14,7 @@
 // disk.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -30,6 +31,8 @@ namespace ballast::checker {
 // At once, those included that were killed and whose end the kernel has not reported yet. Each
 // holds a process and three descriptors.
 inline constexpr std::size_t kMaxCommands = 64;
+// A command that was killed so long ago and has not ended is stuck.
+inline constexpr std::chrono::seconds kStuckAfter{1};
 inline constexpr const char* kCommandPath =
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -55,7 +58,8 @@ class CommandProbe {
  public:
   using Id = std::uint64_t;  // 0: none
 
-  CommandProbe(Loop& loop, CommandHandler& handler, std::size_t max_running = kMaxCommands);
+  CommandProbe(Loop& loop, CommandHandler& handler, std::size_t max_running = kMaxCommands,
+               std::chrono::milliseconds stuck_after = kStuckAfter);
   // Kills what runs, and waits up to a second until it is gone.
   ~CommandProbe();
   CommandProbe(const CommandProbe&) = delete;
@@ -69,6 +73,9 @@ class CommandProbe {
   [[nodiscard]] Started start(const CommandRequest& request);
   [[nodiscard]] bool full() const noexcept;
   [[nodiscard]] std::size_t running() const noexcept;
+  // Of those that run, the ones that were killed and do not end: the kernel holds them, as it does
+  // who waits for a file server that hangs. Each keeps its place.
+  [[nodiscard]] std::size_t stuck() const noexcept;
 
   // Kills it; nothing is reported. Returns what it has printed so far, as a note. Harmless for one
   // that has ended.

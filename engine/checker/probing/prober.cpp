@@ -144,6 +144,10 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
   [[nodiscard]] ProberStats stats() const {
     ProberStats stats = stats_;
     stats.targets = index_of_.size();
+    if (commands_ != nullptr) {
+      stats.commands_running = commands_->running();
+      stats.commands_stuck = commands_->stuck();
+    }
     return stats;
   }
 

@@ -36,6 +36,8 @@ struct ProberStats {
   TimeHistogram lags;                  // from when a check was due to when it started
   std::size_t targets = 0;
   std::size_t kept = 0;  // idle connections being watched
+  std::size_t commands_running = 0;
+  std::size_t commands_stuck = 0;  // of those, killed and still there
 };
 
 class Prober {

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -99,6 +100,74 @@ TEST_CASE("a client that waits and goes away is forgotten, whoever finds it out"
     return has(last, R"("ok":true)");
   });
   CHECK(stage.desk->waiting() == 0);
+}
+
+TEST_CASE("however many wait for an epoch, one look a turn serves them all") {
+  Stage stage(2);
+  const tests::Attached worker(stage.published.directory());
+  ballast_pick_t held = BALLAST_PICK_INIT;
+  REQUIRE(worker.pick("key", held) == BALLAST_OK);
+  const auto wait = [&](std::size_t n) {
+    return R"({"verb":"wait","service":"web","instance":")" + stage.address(n) +
+           R"(","timeout_ms":3600000})" + "\n";
+  };
+  std::vector<std::unique_ptr<LineClient>> clients;
+  for (int n = 0; n < 5; ++n) {
+    clients.push_back(std::make_unique<LineClient>(stage.socket()));
+    clients.back()->say(wait(0));
+    clients.push_back(std::make_unique<LineClient>(stage.socket()));
+    clients.back()->say(wait(1));
+  }
+  // One of the two instances has the request, and half of the clients have nothing to wait for.
+  std::size_t answers = 0;
+  tests::turn_until(*stage.loop, [&] {
+    for (const auto& client : clients) {
+      if (!client->look()) continue;
+      CHECK(has(client->line(), R"("ok":true)"));
+      ++answers;
+    }
+    return answers == 5 && stage.desk->waiting() == 5;
+  });
+  CHECK(stage.desk->looks() == 1);
+  ballast_report(worker.handle, &held, BALLAST_SUCCESS, -1);
+  tests::turn_until(*stage.loop, [&] { return stage.desk->waiting() == 0; });
+  CHECK(stage.desk->looks() == 0);
+}
+
+TEST_CASE("a long answer is made in pieces, and begins again when members change under it") {
+  ControlLimits limits;
+  limits.look_time = Milliseconds(0);  // a piece a turn
+  Stage stage(200, limits);
+  LineClient client(stage.socket());
+  client.say("{\"verb\":\"status\",\"service\":\"web\"}\n");
+  tests::turn_until(*stage.loop, [&] { return stage.desk->answering() == 1; });
+  CHECK_FALSE(client.look());
+  // Others get theirs meanwhile, and this one is as it is at its end.
+  LineClient other(stage.socket());
+  other.say(R"({"verb":"drain","service":"web","instance":")" + stage.address(0) + "\"}\n");
+  other.say(R"({"verb":"remove","service":"web","instance":")" + stage.address(1) + "\"}\n");
+  const std::string line = stage.next_line(client);
+  const auto answer = nlohmann::json::parse(line);
+  CHECK(answer.at("ok") == true);
+  CHECK(answer.at("verb") == "status");
+  CHECK(stage.desk->answering() == 0);
+  const std::size_t members = stage.published.publisher().instances().size();
+  CHECK(answer.at("instances").size() == members);
+  for (const auto& one : answer.at("instances"))
+    CHECK(one.at("in_flight") == 0);
+}
+
+TEST_CASE("a service that goes while its answer is made") {
+  ControlLimits limits;
+  limits.look_time = Milliseconds(0);
+  Stage stage(100, limits);
+  LineClient client(stage.socket());
+  client.say("{\"verb\":\"status\",\"service\":\"web\"}\n");
+  tests::turn_until(*stage.loop, [&] { return stage.desk->answering() == 1; });
+  Settings without = stage.published.settings();
+  without.services[0].name = "other";
+  REQUIRE(stage.steward.configure(without));
+  CHECK(has(stage.next_line(client), R"("code":"not_found")"));
 }
 
 TEST_CASE("a reading of the configuration that cannot begin is answered") {

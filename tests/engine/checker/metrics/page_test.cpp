@@ -95,6 +95,58 @@ TEST_CASE("what a page says") {
   CHECK(samples.at("ballast_service_epoch{service=\"a \\\"b\\\" \\\\ c\"}") == 1);
 }
 
+TEST_CASE("checks by service, kind and reason") {
+  World world;
+  checker::CheckTally tally;
+  using checker::CheckKind;
+  using std::chrono::microseconds;
+  tally.count("checkout", CheckKind::http, {shm::Reason::passed, 200, microseconds(80)});
+  tally.count("checkout", CheckKind::http, {shm::Reason::timeout, 0, microseconds(1'500'000)});
+  tally.count("checkout", CheckKind::agent, {shm::Reason::closed, 0, microseconds(10)});
+  tally.count("departed", CheckKind::tcp, {shm::Reason::passed, 0, microseconds(10)});
+  checker::Settings settings;
+  settings.services.push_back(service_of("checkout", Strategy::maglev, 1));
+  tally.keep(settings);
+  tally.count("checkout", CheckKind::http, {shm::Reason::timeout, 0, microseconds(1'000'000)});
+  LoopReport loop;
+  loop.checks = tally.all();
+  const std::string page = world.page(loop);
+  CHECK(page.find("departed") == std::string::npos);
+  const Samples samples(page);
+  const std::string http = "service=\"checkout\",kind=\"http\"";
+  const std::string agent = "service=\"checkout\",kind=\"agent\"";
+  CHECK(samples.at("ballast_check_failures_total{" + http + ",reason=\"timeout\"}") == 2);
+  CHECK(samples.at("ballast_check_failures_total{" + agent + ",reason=\"closed\"}") == 1);
+  CHECK(samples.at("ballast_check_duration_seconds_bucket{" + http + ",le=\"0.0001\"}") == 1);
+  CHECK(samples.at("ballast_check_duration_seconds_bucket{" + http + ",le=\"1.0\"}") == 2);
+  CHECK(samples.at("ballast_check_duration_seconds_count{" + http + "}") == 3);
+  CHECK(samples.at("ballast_check_duration_seconds_sum{" + http + "}") == doctest::Approx(2.50008));
+  CHECK(samples.at("ballast_check_duration_seconds_count{" + agent + "}") == 1);
+}
+
+TEST_CASE("events that newer ones have overwritten are counted") {
+  World world;
+  const Samples few(world.page());
+  CHECK(few.at("ballast_events_overwritten_total{writer=\"checker\"}") == 0);
+  const auto room = world.published.publisher().segment().table.events.size();
+  checker::Survey survey = *world.surveyor.survey({});
+  survey.table_events = room + 5;
+  const Samples many(whole(std::make_shared<const checker::Survey>(survey)));
+  CHECK(survey.table_event_room == room);
+  CHECK(many.at("ballast_events_overwritten_total{writer=\"checker\"}") == 5);
+}
+
+TEST_CASE("open descriptors are left out where the kernel does not say them") {
+  World world;
+  checker::Survey survey = *world.surveyor.survey({});
+  survey.process.open_descriptors.reset();
+  CHECK(whole(std::make_shared<const checker::Survey>(survey)).find("\nprocess_open_fds ") ==
+        std::string::npos);
+  survey.process.open_descriptors = 7;
+  CHECK(Samples(whole(std::make_shared<const checker::Survey>(survey))).at("process_open_fds") ==
+        7);
+}
+
 TEST_CASE("a histogram adds up") {
   World world;
   const auto row = world.worker.row.services()[0].latency_buckets;
@@ -160,7 +212,11 @@ TEST_CASE("promtool has nothing to complain of") {
   world.worker.start(slot);
   world.worker.finish(slot, shm::kTimeout);
   const tests::TempDir dir;
-  std::ofstream(dir.path() + "/page") << world.page();
+  checker::CheckTally tally;
+  tally.count("checkout", checker::CheckKind::grpc, {shm::Reason::timeout});
+  LoopReport loop;
+  loop.checks = tally.all();
+  std::ofstream(dir.path() + "/page") << world.page(loop);
   const std::string command =
       "promtool check metrics < " + dir.path() + "/page > " + dir.path() + "/said 2>&1";
   const int status = std::system(command.c_str());  // NOLINT(concurrency-mt-unsafe)

@@ -169,6 +169,31 @@ TEST_CASE("a command gets its arguments as they are, and nothing else of ours") 
   });
 }
 
+TEST_CASE("a command that was killed and has not ended is counted, since it keeps its place") {
+  on_each_backend([](Backend backend) {
+    Fixture f(backend);
+    CommandProbe probe(*f.loop, f, 2, std::chrono::milliseconds(0));
+    CommandRequest request;
+    request.command = {"/bin/sleep", "100"};
+    const auto first = probe.start(request);
+    REQUIRE(first.error == 0);
+    CHECK(probe.stuck() == 0);
+    probe.cancel(first.id);
+    // Its end has not been looked at yet.
+    CHECK(probe.running() == 1);
+    CHECK(probe.stuck() == 1);
+    f.until([&] { return probe.running() == 0; });
+    CHECK(probe.stuck() == 0);
+    // One that was killed just now is on its way.
+    CommandProbe patient(*f.loop, f, 2);
+    const auto second = patient.start(request);
+    REQUIRE(second.error == 0);
+    patient.cancel(second.id);
+    CHECK(patient.stuck() == 0);
+    f.until([&] { return patient.running() == 0; });
+  });
+}
+
 TEST_CASE("what cannot be started says so, and no shell is asked either") {
   on_each_backend([](Backend backend) {
     const TempDir dir;
