@@ -10,7 +10,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -180,7 +179,7 @@ class Checker::Impl {
 
   // Makes the prober check what the settings name, and nothing else.
   void follow(const Settings& settings, const std::map<InstanceKey, Health>& known) {
-    std::set<InstanceKey> wanted;
+    std::vector<InstanceId> wanted;
     for (const ServiceSettings& service : settings.services) {
       const CheckSettings agent = agent_check(service.agent);
       std::shared_ptr<const CheckSettings>& check = checks_[service.name];
@@ -188,14 +187,16 @@ class Checker::Impl {
         check = std::make_shared<const CheckSettings>(service.check);
       }
       for (const InstanceSettings& instance : service.instances) {
-        InstanceKey key{service.name, instance.endpoint.to_words()};
+        const InstanceKey key{service.name, instance.endpoint.to_words()};
         follow(key, service, instance, check, known);
-        follow_agent(ids_.at(key), service, agent);
-        wanted.insert(std::move(key));
+        const InstanceId id = ids_.at(key);
+        follow_agent(id, service, agent);
+        wanted.push_back(id);
       }
     }
+    std::sort(wanted.begin(), wanted.end());
     std::erase_if(ids_, [&](const auto& entry) {
-      if (wanted.contains(entry.first)) return false;
+      if (std::binary_search(wanted.begin(), wanted.end(), entry.second)) return false;
       prober_.remove(entry.second);
       prober_.remove(agent_of(entry.second));
       targets_.erase(entry.second);

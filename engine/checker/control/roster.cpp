@@ -131,6 +131,9 @@ void Roster::configure(Settings configured) {
   }
   discovered_ = std::move(kept);
   configured_ = std::move(configured);
+  // They grew while they were read, and stay as long as this process.
+  for (ServiceSettings& service : configured_.services)
+    service.instances.shrink_to_fit();
   leave_added_to_operators();
 }
 

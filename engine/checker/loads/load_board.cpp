@@ -34,6 +34,16 @@ std::uint64_t to_whole(double value, double most) noexcept {
 
 }  // namespace
 
+const LoadEstimate& LoadBoard::Slot::estimate() const noexcept {
+  static const LoadEstimate untried;
+  return life == nullptr ? untried : life->estimate;
+}
+
+LoadBoard::Life& LoadBoard::Slot::begin_life() {
+  if (life == nullptr) life = std::make_unique<Life>();
+  return *life;
+}
+
 LoadBoard::Record LoadBoard::read(const shm::CounterRecord& record) noexcept {
   const shm::Totals totals = shm::read_record(record);
   std::uint64_t failures = 0;
@@ -85,8 +95,9 @@ bool LoadBoard::look_at(Row& row, const shm::CounterRecord& record, std::size_t 
   const Traffic passed{now.finished - last->finished, now.successes - last->successes,
                        now.failures - last->failures, now.timed - last->timed,
                        now.latency_sum_us - last->latency_sum_us};
-  s.delta += passed;
-  s.total += passed;
+  Life& life = s.begin_life();
+  life.delta += passed;
+  life.total += passed;
   *last = now;
   touch(slot);
   return true;
@@ -126,10 +137,13 @@ void LoadBoard::set_members(std::span<const LoadMember> members, const shm::Work
                             std::span<const shm::CounterRecord> carried, std::uint64_t now_ns,
                             const shm::TableWriter* published) {
   rows_.resize(workers.directory.size());
-  std::vector<Slot> before(workers.instance_count);
-  before.swap(slots_);
   members_.assign(members.begin(), members.end());
-  std::erase_if(members_, [&](const LoadMember& m) { return m.slot >= slots_.size(); });
+  std::erase_if(members_, [&](const LoadMember& m) { return m.slot >= workers.instance_count; });
+  std::size_t slots = 0;
+  for (const LoadMember& member : members_)
+    slots = std::max<std::size_t>(slots, member.slot + std::size_t{1});
+  std::vector<Slot> before(slots);
+  before.swap(slots_);
   const std::vector<Service> services_before = std::exchange(services_, {});
   touched_.clear();
   std::unordered_map<std::uint32_t, std::uint32_t> index_of;
@@ -147,7 +161,7 @@ void LoadBoard::set_members(std::span<const LoadMember> members, const shm::Work
     Slot& s = slots_[member.slot];
     const bool stays = member.slot < before.size() && before[member.slot].is_member &&
                        before[member.slot].incarnation == member.incarnation;
-    if (stays) s = before[member.slot];
+    if (stays) s = std::move(before[member.slot]);
     s.is_member = true;
     s.touched = false;
     s.incarnation = member.incarnation;
@@ -159,9 +173,12 @@ void LoadBoard::set_members(std::span<const LoadMember> members, const shm::Work
       if (published != nullptr && member.slot < published->loads.size()) {
         const engine::Load load = engine::unpack_load(published->loads[member.slot].load(kRelaxed));
         const shm::LoadRecord& details = published->load_details[member.slot];
-        s.estimate =
-            LoadEstimate::adopt(load.cost_us, load.errors, details.latency_us.load(kRelaxed),
-                                details.qps_milli.load(kRelaxed), now_ns, rules_);
+        const std::uint64_t latency_us = details.latency_us.load(kRelaxed);
+        const std::uint64_t qps_milli = details.qps_milli.load(kRelaxed);
+        if (load.cost_us != 0 || load.errors != 0 || latency_us != 0 || qps_milli != 0) {
+          s.begin_life().estimate =
+              LoadEstimate::adopt(load.cost_us, load.errors, latency_us, qps_milli, now_ns, rules_);
+        }
       }
     }
     service.in_flight += s.in_flight;
@@ -232,8 +249,10 @@ void LoadBoard::look_at_carried(std::span<const shm::CounterRecord> carried) {
 
 void LoadBoard::forget(std::uint16_t slot) noexcept {
   if (slot >= slots_.size() || !slots_[slot].is_member) return;
-  slots_[slot].estimate = {};
-  slots_[slot].delta = {};
+  if (Life* const life = slots_[slot].life.get()) {
+    life->estimate = {};
+    life->delta = {};
+  }
   services_[slots_[slot].service].changed = true;
   touch(slot);
 }
@@ -245,12 +264,13 @@ void LoadBoard::rest_some(std::uint64_t now_ns, std::uint64_t elapsed_ns) {
   for (; rests_due_ >= 1; rests_due_ -= 1) {
     const std::uint16_t slot = members_[next_rest_++ % members_.size()].slot;
     Slot& s = slots_[slot];
-    if (s.delta != Traffic{}) continue;  // is brought up to date anyway
+    if (s.life == nullptr) continue;           // nothing to fade
+    if (s.life->delta != Traffic{}) continue;  // is brought up to date anyway
     if (s.in_flight == 0) {
-      s.estimate.rest(now_ns, services_[s.service].median_us, s.rule, rules_);
+      s.life->estimate.rest(now_ns, services_[s.service].median_us, s.rule, rules_);
       services_[s.service].changed = true;
     } else {
-      s.estimate.add({}, now_ns, s.rule, rules_);
+      s.life->estimate.add({}, now_ns, s.rule, rules_);
     }
     touch(slot);
   }
@@ -259,9 +279,9 @@ void LoadBoard::rest_some(std::uint64_t now_ns, std::uint64_t elapsed_ns) {
 void LoadBoard::bring_up_to_date(std::uint64_t now_ns) {
   for (const std::uint16_t slot : touched_) {
     Slot& s = slots_[slot];
-    if (s.delta == Traffic{}) continue;
-    s.estimate.add(s.delta, now_ns, s.rule, rules_);
-    s.delta = {};
+    if (s.life == nullptr || s.life->delta == Traffic{}) continue;
+    s.life->estimate.add(s.life->delta, now_ns, s.rule, rules_);
+    s.life->delta = {};
   }
   for (Service& service : services_) {
     const std::uint64_t pause_ns = service.slots.size() * kOrderNsPerInstance;
@@ -281,8 +301,9 @@ void LoadBoard::order(Service& service, std::uint64_t now_ns) {
     counts_.push_back(
         static_cast<std::uint64_t>(std::max<std::int64_t>(as_signed(s.in_flight), 0)));
     // What mostly fails says nothing about what a request costs, and may do so very quickly.
-    const bool is_well = s.estimate.error_share() <= kWellErrorShare;
-    if (s.estimate.tried() && is_well) costs_.push_back(s.estimate.cost_us());
+    const LoadEstimate& estimate = s.estimate();
+    const bool is_well = estimate.error_share() <= kWellErrorShare;
+    if (estimate.tried() && is_well) costs_.push_back(estimate.cost_us());
   }
   const auto rank = std::clamp<std::size_t>(
       static_cast<std::size_t>(
@@ -300,7 +321,7 @@ void LoadBoard::order(Service& service, std::uint64_t now_ns) {
   if (service.median_us == before) return;
   for (const std::uint16_t slot : service.slots) {
     // The costs that are capped follow when they are next touched.
-    if (!slots_[slot].estimate.tried()) touch(slot);
+    if (!slots_[slot].estimate().tried()) touch(slot);
   }
 }
 
@@ -308,8 +329,9 @@ engine::Load LoadBoard::load_of(std::uint16_t slot) const noexcept {
   if (slot >= slots_.size() || !slots_[slot].is_member) return {};
   const Slot& s = slots_[slot];
   const double median = services_[s.service].median_us;
-  const double known = s.estimate.tried() ? s.estimate.cost_us() : rules_.untried_factor * median;
-  double cost = known / s.estimate.guard(rules_);
+  const LoadEstimate& estimate = s.estimate();
+  const double known = estimate.tried() ? estimate.cost_us() : rules_.untried_factor * median;
+  double cost = known / estimate.guard(rules_);
   if (median > 0) cost = std::min(cost, rules_.most_factor * median);
   engine::Load load;
   load.cost_us = static_cast<std::uint32_t>(to_whole(cost, UINT32_MAX));
@@ -317,7 +339,7 @@ engine::Load LoadBoard::load_of(std::uint16_t slot) const noexcept {
   if (load.cost_us == 0 && cost > 0) load.cost_us = 1;
   load.in_flight = static_cast<std::uint32_t>(
       std::clamp<std::int64_t>(as_signed(s.in_flight), 0, engine::kMaxInFlight));
-  load.errors = static_cast<std::uint8_t>(to_whole(255 * s.estimate.error_share(), 255));
+  load.errors = static_cast<std::uint8_t>(to_whole(255 * estimate.error_share(), 255));
   return load;
 }
 
@@ -331,11 +353,11 @@ void LoadBoard::publish(const shm::TableWriter& table) {
     if (slot < table.loads.size() && slot < table.load_details.size()) {
       store(table.loads[slot], engine::pack(load_of(slot)));
       shm::LoadRecord& details = table.load_details[slot];
-      store(details.latency_us, to_whole(s.estimate.latency_us(), UINT32_MAX));
-      store(details.qps_milli, to_whole(s.estimate.per_second() * 1000, UINT32_MAX));
+      store(details.latency_us, to_whole(s.estimate().latency_us(), UINT32_MAX));
+      store(details.qps_milli, to_whole(s.estimate().per_second() * 1000, UINT32_MAX));
     }
     // Carried counters may have been looked at since the averages were last brought up to date.
-    s.touched = s.delta != Traffic{};
+    s.touched = s.life != nullptr && s.life->delta != Traffic{};
     return !s.touched;
   });
   for (const Service& service : services_) {
@@ -369,11 +391,12 @@ std::uint64_t LoadBoard::hot_threshold(std::uint32_t service) const noexcept {
 }
 
 Traffic LoadBoard::traffic(std::uint16_t slot) const noexcept {
-  return slot < slots_.size() && slots_[slot].is_member ? slots_[slot].total : Traffic{};
+  const bool known = slot < slots_.size() && slots_[slot].is_member && slots_[slot].life != nullptr;
+  return known ? slots_[slot].life->total : Traffic{};
 }
 
 const LoadEstimate* LoadBoard::estimate(std::uint16_t slot) const noexcept {
-  return slot < slots_.size() && slots_[slot].is_member ? &slots_[slot].estimate : nullptr;
+  return slot < slots_.size() && slots_[slot].is_member ? &slots_[slot].estimate() : nullptr;
 }
 
 }  // namespace ballast::checker

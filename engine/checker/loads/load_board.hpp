@@ -100,17 +100,24 @@ class LoadBoard {
     std::uint64_t position = 0;  // in its journal
     std::vector<std::unique_ptr<Page>> pages;
   };
+  // What is known of a member that has had any traffic. Most of ten thousand have none here.
+  struct Life {
+    Traffic delta;  // since the averages were last brought up to date
+    Traffic total;
+    LoadEstimate estimate;
+  };
   struct Slot {
     bool is_member = false;
     bool touched = false;  // in `touched_`: to be brought up to date and published
+    CostRule rule = CostRule::peak;
     std::uint32_t incarnation = 0;
     std::uint32_t service = 0;  // index into services_
-    CostRule rule = CostRule::peak;
     std::uint32_t in_flight = 0;
-    std::uint64_t read_in = 0;  // which row's look it was last read in
-    Traffic delta;              // since the averages were last brought up to date
-    Traffic total;
-    LoadEstimate estimate;
+    std::uint64_t read_in = 0;   // which row's look it was last read in
+    std::unique_ptr<Life> life;  // null: it was never asked
+
+    [[nodiscard]] const LoadEstimate& estimate() const noexcept;
+    [[nodiscard]] Life& begin_life();
   };
   struct Service {
     std::uint32_t record = 0;

@@ -20,7 +20,7 @@ class UringRing {
   static constexpr unsigned kCompletions = 32768;
   // A power of two. They are filled in turn, so all of them are resident; with none left a receive
   // ends and is armed again.
-  static constexpr unsigned kBuffers = 512;
+  static constexpr unsigned kBuffers = 256;
   static constexpr std::size_t kBufferBytes = 4096;
   static_assert(kBufferBytes == kMaxDatagramBytes);
   static constexpr int kBufferGroup = 1;

@@ -14,7 +14,7 @@ std::unique_ptr<Exchange> make_exchange(const Recipe& recipe, const InstanceSett
   const CheckSettings& check = recipe.settings;
   switch (check.kind) {
     case CheckKind::http:
-      return std::make_unique<HttpExchange>(check, recipe.body.get(), instance);
+      return std::make_unique<HttpExchange>(recipe, instance);
     case CheckKind::tcp:
       if (check.preset != Preset::none) return std::make_unique<PresetExchange>(check.preset);
       if (check.steps.empty()) return std::make_unique<ConnectExchange>();

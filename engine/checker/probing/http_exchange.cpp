@@ -1,23 +1,34 @@
 // What HttpResponse reads, as a check's result.
 #include "engine/checker/probing/http_exchange.hpp"
 
+#include <cstring>
 #include <memory>
 
 #include "engine/checker/probing/outcome.hpp"
 
 namespace ballast::checker {
 
-HttpExchange::HttpExchange(const CheckSettings& check, const BodyRule* rule,
-                           const InstanceSettings& instance)
-    : check_(check),
-      request_(std::make_shared<const std::string>(make_request(instance, check))),
-      body_(rule == nullptr ? nullptr : std::make_unique<BodyMatch>(*rule)),
-      response_({check.method == "HEAD", check.max_body_bytes, body_.get()}) {}
+namespace {
+
+std::unique_ptr<char[]> copy_of(const std::string& text) {
+  auto copy = std::make_unique<char[]>(text.size() + 1);
+  std::memcpy(copy.get(), text.c_str(), text.size() + 1);
+  return copy;
+}
+
+}  // namespace
+
+HttpExchange::HttpExchange(const Recipe& recipe, const InstanceSettings& instance)
+    : recipe_(recipe),
+      host_(recipe.request.by_instance() ? copy_of(host_of(instance)) : nullptr),
+      body_(recipe.body == nullptr ? nullptr : std::make_unique<BodyMatch>(*recipe.body)),
+      response_({recipe.settings.method == "HEAD", recipe.settings.max_body_bytes, body_.get()}) {}
 
 Payload HttpExchange::begin(bool /*new_connection*/) {
   response_.reset();
   if (body_ != nullptr) body_->begin();
-  return request_;
+  if (host_ == nullptr) return recipe_.request.whole();
+  return std::make_shared<const std::string>(recipe_.request.for_host(host_.get()));
 }
 
 Exchange::Step HttpExchange::on_bytes(std::string_view bytes) {
@@ -31,7 +42,7 @@ Exchange::Step HttpExchange::on_bytes(std::string_view bytes) {
 }
 
 CheckResult HttpExchange::judge() {
-  CheckResult result = judge_response(check_, response_);
+  CheckResult result = judge_response(recipe_.settings, response_);
   if (body_ == nullptr) return result;
   if (result.passed() && !body_->matches()) {
     result.reason = Reason::bad_body;

@@ -7,13 +7,14 @@
 #include "engine/checker/probing/body_match.hpp"
 #include "engine/checker/probing/exchange.hpp"
 #include "engine/checker/probing/http_response.hpp"
+#include "engine/checker/probing/recipe.hpp"
 
 namespace ballast::checker {
 
 class HttpExchange final : public Exchange {
  public:
-  // `check` and `rule` must outlive the exchange; without a rule the body may be anything.
-  HttpExchange(const CheckSettings& check, const BodyRule* rule, const InstanceSettings& instance);
+  // `recipe` must outlive the exchange.
+  HttpExchange(const Recipe& recipe, const InstanceSettings& instance);
 
   [[nodiscard]] Payload begin(bool new_connection) override;
   [[nodiscard]] bool answered() const noexcept override { return response_.started(); }
@@ -24,8 +25,10 @@ class HttpExchange final : public Exchange {
  private:
   [[nodiscard]] CheckResult judge();
 
-  const CheckSettings& check_;
-  Payload request_;
+  const Recipe& recipe_;
+  // The host to ask for, if it is the instance's own. The request is made of it anew for each
+  // check: ten thousand of them kept would be megabytes, and never in the processor's caches.
+  std::unique_ptr<char[]> host_;
   std::unique_ptr<BodyMatch> body_;
   HttpResponse response_;
 };

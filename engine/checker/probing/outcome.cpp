@@ -72,13 +72,13 @@ CheckResult judge_response(const CheckSettings& check, const HttpResponse& respo
   return {accepted ? Reason::passed : Reason::bad_status, status, {}};
 }
 
-std::string make_request(const InstanceSettings& instance, const CheckSettings& check) {
-  const std::string written = instance.text.empty() ? instance.endpoint.to_text() : instance.text;
-  std::string request = check.method + " " + (check.path.empty() ? "/" : check.path) +
-                        " HTTP/1.1\r\nHost: " + (check.host.empty() ? written : check.host) +
-                        "\r\n";
+RequestText::RequestText(const CheckSettings& check)
+    : before_host_(check.method + " " + (check.path.empty() ? "/" : check.path) +
+                   " HTTP/1.1\r\nHost: ") {
+  std::string& rest = after_host_;
+  rest = "\r\n";
   const auto add = [&](const std::string& name, const std::string& value) {
-    request.append(name).append(": ").append(value).append("\r\n");
+    rest.append(name).append(": ").append(value).append("\r\n");
   };
   const auto add_unless_given = [&](const char* name, const char* value) {
     const bool given = std::any_of(
@@ -93,7 +93,23 @@ std::string make_request(const InstanceSettings& instance, const CheckSettings& 
   // There is never a body; these methods must say so (RFC 9110, section 8.6).
   if (check.method == "POST" || check.method == "PUT") add("Content-Length", "0");
   if (!check.keep_alive) add("Connection", "close");
-  return request + "\r\n";
+  rest += "\r\n";
+  if (!check.host.empty()) whole_ = std::make_shared<const std::string>(for_host(check.host));
+}
+
+std::string RequestText::for_host(std::string_view host) const {
+  std::string text;
+  text.reserve(before_host_.size() + host.size() + after_host_.size());
+  return text.append(before_host_).append(host).append(after_host_);
+}
+
+std::string make_request(const InstanceSettings& instance, const CheckSettings& check) {
+  const RequestText text(check);
+  return text.by_instance() ? text.for_host(host_of(instance)) : *text.whole();
+}
+
+std::string host_of(const InstanceSettings& instance) {
+  return instance.text.empty() ? instance.endpoint.to_text() : instance.text;
 }
 
 }  // namespace ballast::checker

@@ -18,6 +18,7 @@ std::shared_ptr<const Recipe> make_recipe(Streams& plain, Streams& encrypted,
   auto recipe = std::make_shared<Recipe>();
   recipe->settings = settings;
   recipe->streams = &plain;
+  if (settings.kind == CheckKind::http) recipe->request = RequestText(settings);
   if (settings.tls.enabled) {
     auto tls = TlsClient::make(settings.tls, settings.kind);
     recipe->streams = tls ? &encrypted : nullptr;

@@ -10,6 +10,7 @@
 
 #include "engine/checker/loop/loop.hpp"
 #include "engine/checker/probing/body_match.hpp"
+#include "engine/checker/probing/outcome.hpp"
 #include "engine/checker/probing/tls_client.hpp"
 #include "engine/checker/settings.hpp"
 
@@ -17,6 +18,7 @@ namespace ballast::checker {
 
 struct Recipe {
   CheckSettings settings;
+  RequestText request;  // of an HTTP check
   // What an HTTP body must have; null: nobody looks.
   std::unique_ptr<const BodyRule> body;
   // Where the check's streams are opened: the loop, or what stands before it for these settings.

@@ -77,6 +77,12 @@ class Steering {
   [[nodiscard]] std::vector<std::uint16_t> take_arrivals() { return std::exchange(arrivals_, {}); }
 
  private:
+  // Totals now, and at the last judgement.
+  struct Counted {
+    shm::Totals now;
+    shm::Totals judged;
+  };
+
   struct Instance {
     std::uint16_t slot = 0;
     std::uint32_t incarnation = 0;
@@ -93,25 +99,26 @@ class Steering {
     engine::AgentReport agent;
     bool breaker_out = false;
     bool in_use = false;
+    bool has_judged = false;
     bool fresh = false;       // its first verdict makes it a newcomer among others
     bool since_ever = false;  // in use since before this checker
+    // What the table counts it for at present, further down too.
+    bool counted = false;
+    bool counted_ready = false;
+    bool counted_unchecked = false;
     std::uint64_t in_use_since_ms = 0;
     Ejection ejection;
     Ramp ramp;
     Controlled controlled;
-    // Totals: now, at the last judgement, and at the last update of weights.
-    shm::Totals totals;
-    shm::Totals judged;
-    std::unique_ptr<shm::Totals> weighed;  // null: none yet
-    bool has_judged = false;
+    std::unique_ptr<Counted> counts;       // null: nothing was ever counted for it
+    std::unique_ptr<shm::Totals> weighed;  // at the last update of weights; null: none yet
     std::uint64_t reports = 0;
     std::uint64_t reported_ms = 0;
-    // What the table counts it for at present.
-    bool counted = false;
-    bool counted_ready = false;
-    bool counted_unchecked = false;
     std::uint64_t counted_for = 0;     // configured weight
     std::uint64_t counted_weight = 0;  // effective, if it is in use
+
+    [[nodiscard]] const Counted& counted_totals() const noexcept;
+    void count(const shm::Totals& totals);
   };
 
   struct Service {

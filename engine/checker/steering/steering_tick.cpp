@@ -159,8 +159,9 @@ void Steering::look_at_totals(const Segment& segment, std::uint64_t now_ms) {
     if (is_due(service)) {
       while (service.looked < service.slots.size() && spent < kRecordsPerTick) {
         Instance& instance = instances_.at(service.slots[service.looked++]);
-        instance.totals = shm::read_record(segment.table.carried[instance.slot]);
-        instance.totals += shm::sum_rows(segment.workers, instance.slot);
+        shm::Totals totals = shm::read_record(segment.table.carried[instance.slot]);
+        totals += shm::sum_rows(segment.workers, instance.slot);
+        instance.count(totals);
         spent += cost;
       }
       if (service.looked < service.slots.size()) return;  // goes on in the next tick
@@ -174,6 +175,20 @@ void Steering::look_at_totals(const Segment& segment, std::uint64_t now_ms) {
   }
 }
 
+const Steering::Counted& Steering::Instance::counted_totals() const noexcept {
+  static const Counted nothing;
+  return counts == nullptr ? nothing : *counts;
+}
+
+void Steering::Instance::count(const shm::Totals& totals) {
+  if (counts == nullptr) {
+    // Most of many instances have no requests here, and need no memory for them.
+    if (totals.values == shm::Totals{}.values) return;
+    counts = std::make_unique<Counted>();
+  }
+  counts->now = totals;
+}
+
 void Steering::judge(const Segment& segment, std::size_t index, std::uint64_t now_ms) {
   Service& service = services_[index];
   service.next_judge_ms = now_ms + static_cast<std::uint64_t>(service.outlier.interval.count());
@@ -182,13 +197,14 @@ void Steering::judge(const Segment& segment, std::size_t index, std::uint64_t no
     Instance& instance = instances_.at(slot);
     OutlierSample sample;
     if (instance.has_judged) {
-      sample.successes = grown(instance.totals, instance.judged, shm::kSuccess);
-      sample.failures = grown_failures(instance.totals, instance.judged, service.failure_outcomes);
-      sample.latency_sum_us = grown(instance.totals, instance.judged, shm::kLatencySumUs);
-      sample.latency_count = grown(instance.totals, instance.judged, shm::kLatencyCount);
+      const auto& [now, judged] = instance.counted_totals();
+      sample.successes = grown(now, judged, shm::kSuccess);
+      sample.failures = grown_failures(now, judged, service.failure_outcomes);
+      sample.latency_sum_us = grown(now, judged, shm::kLatencySumUs);
+      sample.latency_count = grown(now, judged, shm::kLatencyCount);
       sample.candidate = instance.in_use;
     }
-    instance.judged = instance.totals;
+    if (instance.counts != nullptr) instance.counts->judged = instance.counts->now;
     instance.has_judged = true;
     if (instance.in_use) instance.ejection.forget(service.outlier, now_ms);
     samples.push_back(sample);
@@ -232,16 +248,17 @@ void Steering::weigh(const Segment& segment, std::size_t index, std::uint64_t no
     input.weight = instance.weight;
     input.in_use = instance.in_use;
     input.in_use_for_ms = instance.since_ever ? UINT64_MAX : now_ms - instance.in_use_since_ms;
+    const shm::Totals& now = instance.counted_totals().now;
     if (instance.weighed != nullptr) {
       // A backend that asks to be left alone does not do its work either, whatever its breaker
       // says.
       const std::uint32_t failed = service.failure_outcomes | 1U << shm::kOverload;
-      input.failed = grown_failures(instance.totals, *instance.weighed, failed);
-      input.finished = input.failed + grown(instance.totals, *instance.weighed, shm::kSuccess);
-      input.latency_sum_us = grown(instance.totals, *instance.weighed, shm::kLatencySumUs);
-      input.latency_count = grown(instance.totals, *instance.weighed, shm::kLatencyCount);
+      input.failed = grown_failures(now, *instance.weighed, failed);
+      input.finished = input.failed + grown(now, *instance.weighed, shm::kSuccess);
+      input.latency_sum_us = grown(now, *instance.weighed, shm::kLatencySumUs);
+      input.latency_count = grown(now, *instance.weighed, shm::kLatencyCount);
     }
-    instance.weighed = std::make_unique<shm::Totals>(instance.totals);
+    instance.weighed = std::make_unique<shm::Totals>(now);
     const shm::SharedInstanceRecord& shared = segment.workers.instances[slot];
     // Relaxed: a report is one word, and when it came is known to an update's length only.
     const auto report = engine::unpack_reported_load(shared.reported_load.load(kRelaxed));

@@ -27,7 +27,8 @@ void WorkerWatch::follow(const shm::CheckerSegment& segment, const std::vector<M
       known.emplace(one.member.id, one);
   }
   segment_ = segment.id;
-  watched_.clear();
+  watched_ = {};
+  watched_.reserve(members.size());
   of_slot_.clear();
   std::map<std::uint64_t, Service> services;
   for (const Member& member : members) {
