@@ -16,7 +16,10 @@
  *     }
  *
  * Threads: a handle is used by one thread at a time. Make one per thread (a mapping and one row of
- * counters each); functions that take no handle may be called from anywhere.
+ * counters each); functions that take no handle may be called from anywhere. Two threads in one
+ * handle at the same time are a mistake that is not looked for: its counts are wrong then, and when
+ * the table moves to new files, or the other thread finds services or detaches, the process may
+ * crash. The table and other workers' counts are out of reach.
  *
  * Fork: attach before or after fork(), as you like. In the child a handle made before fork() is
  * good for the one thread that fork() leaves: its first pick takes a row of counters of the child's
