@@ -20,6 +20,8 @@ static ballast_status_t ngx_ballast_find(ngx_ballast_conf_t *bcf,
     ngx_log_t *log);
 static ballast_status_t ngx_ballast_pick_try(ngx_ballast_peer_t *bp,
     ballast_pick_t *pick, ngx_uint_t stale);
+static ngx_int_t ngx_ballast_address(ngx_ballast_try_t *t);
+static u_char *ngx_ballast_decimal(u_char *p, ngx_uint_t n);
 static void ngx_ballast_limit_tries(ngx_peer_connection_t *pc,
     ngx_ballast_peer_t *bp);
 static ngx_uint_t ngx_ballast_tried(ngx_ballast_peer_t *bp,
@@ -408,10 +410,8 @@ ngx_ballast_status(ngx_ballast_peer_t *bp)
 ngx_int_t
 ngx_ballast_pick(ngx_peer_connection_t *pc, ngx_ballast_peer_t *bp)
 {
-    socklen_t                 socklen;
-    ngx_uint_t                stale;
-    ngx_ballast_try_t        *t, *p;
-    struct sockaddr_storage   ss;
+    ngx_uint_t          stale;
+    ngx_ballast_try_t  *t, *p;
 
     pc->cached = 0;
     pc->connection = NULL;
@@ -459,20 +459,13 @@ ngx_ballast_pick(ngx_peer_connection_t *pc, ngx_ballast_peer_t *bp)
         goto busy;
     }
 
-    if (ballast_pick_sockaddr(&t->pick, &ss, &socklen) != BALLAST_OK) {
+    if (ngx_ballast_address(t) != NGX_OK) {
         (void) ballast_abandon(bp->handle, &t->pick);
         bp->status = BALLAST_NO_INSTANCE;
         goto busy;
     }
 
-    ngx_memcpy(&t->sockaddr, &ss, socklen);
-    t->socklen = socklen;
     t->stale = 0;
-
-    t->name.data = t->text;
-    t->name.len = ngx_sock_ntop(&t->sockaddr.sockaddr, socklen, t->text,
-                                NGX_SOCKADDR_STRLEN, 1);
-
     t->next = bp->last;
     bp->last = t;
 
@@ -531,25 +524,123 @@ ngx_ballast_pick_try(ngx_ballast_peer_t *bp, ballast_pick_t *pick,
 
 
 /*
+ * Where to connect, and the same as text, which nginx wants at once, for its
+ * logs; its own way to write an IPv4 address costs more than the pick.
+ */
+
+static ngx_int_t
+ngx_ballast_address(ngx_ballast_try_t *t)
+{
+    u_char               *p, *a;
+    struct sockaddr_in   *sin;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6  *sin6;
+#endif
+
+    t->name.data = t->text;
+
+    if (t->pick.family == 4) {
+        a = t->pick.address;
+        sin = &t->sockaddr.sockaddr_in;
+
+        ngx_memzero(sin, sizeof(struct sockaddr_in));
+
+        sin->sin_family = AF_INET;
+        sin->sin_port = htons(t->pick.port);
+        ngx_memcpy(&sin->sin_addr, a, 4);
+
+        t->socklen = sizeof(struct sockaddr_in);
+
+        p = ngx_ballast_decimal(t->text, a[0]);
+        *p++ = '.';
+        p = ngx_ballast_decimal(p, a[1]);
+        *p++ = '.';
+        p = ngx_ballast_decimal(p, a[2]);
+        *p++ = '.';
+        p = ngx_ballast_decimal(p, a[3]);
+        *p++ = ':';
+        p = ngx_ballast_decimal(p, t->pick.port);
+
+        t->name.len = p - t->text;
+
+        return NGX_OK;
+    }
+
+#if (NGX_HAVE_INET6)
+
+    if (t->pick.family == 6) {
+        sin6 = &t->sockaddr.sockaddr_in6;
+
+        ngx_memzero(sin6, sizeof(struct sockaddr_in6));
+
+        sin6->sin6_family = AF_INET6;
+        sin6->sin6_port = htons(t->pick.port);
+        ngx_memcpy(&sin6->sin6_addr, t->pick.address, 16);
+
+        t->socklen = sizeof(struct sockaddr_in6);
+        t->name.len = ngx_sock_ntop(&t->sockaddr.sockaddr, t->socklen,
+                                    t->text, NGX_SOCKADDR_STRLEN, 1);
+
+        return NGX_OK;
+    }
+
+#endif
+
+    return NGX_ERROR;
+}
+
+
+static u_char *
+ngx_ballast_decimal(u_char *p, ngx_uint_t n)
+{
+    if (n >= 10) {
+        p = ngx_ballast_decimal(p, n / 10);
+    }
+
+    *p++ = (u_char) ('0' + n % 10);
+
+    return p;
+}
+
+
+/*
  * No more tries than there are instances for them: nginx passes an answer
- * on that it cannot replace, and else has thrown it away.
+ * on that it cannot replace, and else has thrown it away.  What holds of one
+ * request's first try holds of all in the same millisecond.
  */
 
 static void
 ngx_ballast_limit_tries(ngx_peer_connection_t *pc, ngx_ballast_peer_t *bp)
 {
     const ballast_pick_t    *tried[BALLAST_MAX_TRIED];
+    ngx_ballast_conf_t      *bcf;
     ballast_pick_options_t   options = BALLAST_PICK_OPTIONS_INIT;
 
     if (pc->tries <= 1) {
         return;
     }
 
+    bcf = bp->conf;
     options.tried = tried;
-    options.tried_count = ngx_ballast_tried(bp, tried, 1);
 
-    pc->tries = 1 + ballast_usable(bp->handle, bp->conf->number, &options,
-                                   pc->tries - 1);
+    if (bp->last->next) {
+        options.tried_count = ngx_ballast_tried(bp, tried, 1);
+
+        pc->tries = 1 + ballast_usable(bp->handle, bcf->number, &options,
+                                       pc->tries - 1);
+        return;
+    }
+
+    if (bcf->others_at != ngx_current_msec) {
+        options.tried_count = 1;
+        tried[0] = &bp->last->pick;
+
+        bcf->others = ballast_usable(bp->handle, bcf->number, &options,
+                                     bcf->tries - 1);
+        bcf->others_at = ngx_current_msec;
+    }
+
+    pc->tries = ngx_min(pc->tries, 1 + bcf->others);
 }
 
 
@@ -584,7 +675,11 @@ ngx_ballast_report(ngx_ballast_peer_t *bp, ballast_result_t *result)
 {
     bp->picked = 0;
 
-    if (result) {
+    if (result && result->load == NULL && result->retry_after_ms == 0) {
+        (void) ballast_report(bp->handle, &bp->last->pick, result->outcome,
+                              result->latency_us);
+
+    } else if (result) {
         (void) ballast_report_full(bp->handle, &bp->last->pick, result);
 
     } else {

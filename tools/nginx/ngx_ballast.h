@@ -52,6 +52,8 @@ typedef struct {
     ngx_str_t                 service;      /* null-terminated */
     ballast_service_t         number;
     ngx_uint_t                tries;
+    ngx_uint_t                others;       /* usable besides the one picked */
+    ngx_msec_t                others_at;
     ngx_ballast_session_t    *sessions;
 
     unsigned                  found:1;      /* "number" is the handle's */

@@ -515,8 +515,8 @@ ngx_http_ballast_header(ngx_list_t *headers, const char *name, size_t len)
             i = 0;
         }
 
-        if (h[i].hash != 0
-            && h[i].key.len == len
+        if (h[i].key.len == len
+            && h[i].hash != 0
             && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
         {
             return &h[i];
