@@ -8,6 +8,7 @@ namespace ballast::bench {
 
 void add_pick_cases(Suite& suite);     // the pick against tables without protection and with locks
 void add_c_api_cases(Suite& suite);    // pick and report through the shared library
+void add_linking_cases(Suite& suite);  // the same linked in other ways
 void add_ketama_cases(Suite& suite);   // the indexed search on the ring
 void add_visible_cases(Suite& suite);  // from one process's store to another's load
 void add_rebuild_cases(Suite& suite);  // filling and publishing a table

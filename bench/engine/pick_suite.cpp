@@ -7,6 +7,9 @@ int main(int argc, char** argv) {
   Suite suite("pick");
   add_pick_cases(suite);
   add_c_api_cases(suite);
+#ifndef BALLAST_BENCH_STATIC
+  add_linking_cases(suite);
+#endif
   add_ketama_cases(suite);
   add_visible_cases(suite);
   add_rebuild_cases(suite);
