@@ -28,7 +28,8 @@ def processors():
 
 
 def on(processor):
-    return "taskset", "-c", str(processor)
+    priority = ("chrt", "-r", "10") if os.geteuid() == 0 else ()
+    return "taskset", "-c", str(processor), *priority
 
 
 def wrk(world, port, seconds, threads=1, connections=CONNECTIONS, check=True):
