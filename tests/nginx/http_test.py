@@ -325,6 +325,20 @@ def test_ketama(world):
     equal(sum(a != b for a, b in zip(stock, ours)), 0, "keys elsewhere than nginx's")
 
 
+def test_addresses(world):
+    """Short and long addresses, also of IPv6, as nginx writes them. Nobody listens there, or need to."""
+    port = free_port()
+    instances = [f"127.0.0.1:{free_port()}", f"127.200.200.200:{free_port()}", f"[::1]:{free_port()}",
+                 "[fe80:1234:5678:9abc:def0:1234:5678:9abc]:65535", "127.0.0.2:9"]
+    world.ballastd(service(instances, QUIET + 'strategy = "round_robin"'))
+    nginx = world.nginx(LOG + upstream(world, arguments="tries=1") + server(port), access_log=logged(world))
+    for _ in range(10):
+        equal(get(port).status, 502, "status")
+    lines = log_of(world, nginx, 10)
+    equal({line[1] for line in lines}, set(instances), "instances")
+    equal([line[1] for line in lines], [line[4] for line in lines], "addresses")
+
+
 def test_no_row(world):
     """With more workers than `max_workers` requests are served, and the log says that some are not counted."""
     port = free_port()

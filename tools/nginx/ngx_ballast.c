@@ -20,7 +20,7 @@ static ballast_status_t ngx_ballast_find(ngx_ballast_conf_t *bcf,
     ngx_log_t *log);
 static ballast_status_t ngx_ballast_pick_try(ngx_ballast_peer_t *bp,
     ballast_pick_t *pick, ngx_uint_t stale);
-static ngx_int_t ngx_ballast_address(ngx_ballast_try_t *t);
+static ngx_int_t ngx_ballast_address(ngx_ballast_try_t *t, ngx_pool_t *pool);
 static u_char *ngx_ballast_decimal(u_char *p, ngx_uint_t n);
 static void ngx_ballast_limit_tries(ngx_peer_connection_t *pc,
     ngx_ballast_peer_t *bp);
@@ -459,7 +459,7 @@ ngx_ballast_pick(ngx_peer_connection_t *pc, ngx_ballast_peer_t *bp)
         goto busy;
     }
 
-    if (ngx_ballast_address(t) != NGX_OK) {
+    if (ngx_ballast_address(t, bp->pool) != NGX_OK) {
         (void) ballast_abandon(bp->handle, &t->pick);
         bp->status = BALLAST_NO_INSTANCE;
         goto busy;
@@ -529,15 +529,13 @@ ngx_ballast_pick_try(ngx_ballast_peer_t *bp, ballast_pick_t *pick,
  */
 
 static ngx_int_t
-ngx_ballast_address(ngx_ballast_try_t *t)
+ngx_ballast_address(ngx_ballast_try_t *t, ngx_pool_t *pool)
 {
     u_char               *p, *a;
     struct sockaddr_in   *sin;
 #if (NGX_HAVE_INET6)
     struct sockaddr_in6  *sin6;
 #endif
-
-    t->name.data = t->text;
 
     if (t->pick.family == 4) {
         a = t->pick.address;
@@ -562,6 +560,7 @@ ngx_ballast_address(ngx_ballast_try_t *t)
         p = ngx_ballast_decimal(p, t->pick.port);
 
         t->name.len = p - t->text;
+        t->name.data = t->text;
 
         return NGX_OK;
     }
@@ -578,8 +577,15 @@ ngx_ballast_address(ngx_ballast_try_t *t)
         ngx_memcpy(&sin6->sin6_addr, t->pick.address, 16);
 
         t->socklen = sizeof(struct sockaddr_in6);
-        t->name.len = ngx_sock_ntop(&t->sockaddr.sockaddr, t->socklen,
-                                    t->text, NGX_SOCKADDR_STRLEN, 1);
+
+        p = ngx_pnalloc(pool, NGX_BALLAST_INET6_LEN);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        t->name.len = ngx_sock_ntop(&t->sockaddr.sockaddr, t->socklen, p,
+                                    NGX_BALLAST_INET6_LEN, 1);
+        t->name.data = p;
 
         return NGX_OK;
     }

@@ -61,15 +61,32 @@ typedef struct {
 } ngx_ballast_conf_t;
 
 
+/* ngx_sockaddr_t has room for the path of a unix socket, which no instance is */
+
+typedef union {
+    struct sockaddr           sockaddr;
+    struct sockaddr_in        sockaddr_in;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6       sockaddr_in6;
+#endif
+} ngx_ballast_sockaddr_t;
+
+
+#define NGX_BALLAST_INET_LEN   (sizeof("255.255.255.255:65535") - 1)
+#define NGX_BALLAST_INET6_LEN  (NGX_INET6_ADDRSTRLEN + sizeof("[]:65535") - 1)
+
+
 typedef struct ngx_ballast_try_s  ngx_ballast_try_t;
+
+/* small, since it is in the request's pool, of 4096 bytes mostly */
 
 struct ngx_ballast_try_s {
     ballast_pick_t            pick;
     ngx_ballast_try_t        *next;         /* the try before */
     ngx_str_t                 name;
     socklen_t                 socklen;
-    ngx_sockaddr_t            sockaddr;
-    u_char                    text[NGX_SOCKADDR_STRLEN];
+    ngx_ballast_sockaddr_t    sockaddr;
+    u_char                    text[NGX_BALLAST_INET_LEN];
 
     unsigned                  stale:1;      /* a kept connection was gone */
 };
