@@ -58,6 +58,7 @@ typedef struct {
 
     unsigned                  found:1;      /* "number" is the handle's */
     unsigned                  wait:1;       /* missing=wait */
+    unsigned                  used:1;       /* it is its upstream's method */
 } ngx_ballast_conf_t;
 
 

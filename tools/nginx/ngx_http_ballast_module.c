@@ -24,6 +24,8 @@ typedef struct {
     ngx_http_complex_value_t   *key;
     ngx_str_t                   cookie;
     ngx_str_t                   attributes;
+
+    unsigned                    no_token:1;     /* and that has been logged */
 } ngx_http_ballast_srv_conf_t;
 
 
@@ -144,6 +146,8 @@ static ngx_http_variable_t  ngx_http_ballast_variables[] = {
 static ngx_int_t
 ngx_http_ballast_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
 {
+    ngx_http_ballast_srv_conf_t  *hcf;
+
     if (us->servers->nelts != 1) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"server\" is not allowed beside \"ballast\" in "
@@ -157,6 +161,9 @@ ngx_http_ballast_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
     if (ngx_http_upstream_init_round_robin(cf, us) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    hcf = ngx_http_conf_upstream_srv_conf(us, ngx_http_ballast_module);
+    hcf->ballast.used = 1;
 
     us->peer.init = ngx_http_ballast_init_peer;
 
@@ -559,11 +566,18 @@ ngx_http_ballast_set_cookie(ngx_http_ballast_peer_t *hp)
                                   (char *) token, BALLAST_STICKY_TEXT);
 
     if (status != BALLAST_OK) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "ballast service \"%V\": %s", &hcf->ballast.service,
-                      ballast_status_text(status));
+
+        if (!hcf->no_token) {
+            hcf->no_token = 1;
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "ballast service \"%V\": %s",
+                          &hcf->ballast.service, ballast_status_text(status));
+        }
+
         return NGX_OK;
     }
+
+    hcf->no_token = 0;
 
     if (hp->peer.sticky.len == BALLAST_STICKY_TEXT - 1
         && ngx_memcmp(hp->peer.sticky.data, token, BALLAST_STICKY_TEXT - 1)
@@ -737,11 +751,37 @@ ngx_http_ballast_preconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_ballast_postconfiguration(ngx_conf_t *cf)
 {
-    ngx_http_ballast_main_conf_t  *hmcf;
+    ngx_uint_t                      i;
+    ngx_http_ballast_srv_conf_t    *hcf;
+    ngx_http_ballast_main_conf_t   *hmcf;
+    ngx_http_upstream_srv_conf_t  **uscfp;
+    ngx_http_upstream_main_conf_t  *umcf;
 
     hmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_ballast_module);
+    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
 
     ngx_ballast_release(&hmcf->spaces);
+
+    uscfp = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        if (uscfp[i]->srv_conf == NULL) {
+            continue;
+        }
+
+        hcf = ngx_http_conf_upstream_srv_conf(uscfp[i],
+                                               ngx_http_ballast_module);
+
+        if (hcf->ballast.service.len && !hcf->ballast.used) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "another load balancing method replaces "
+                          "\"ballast\" in upstream \"%V\" in %s:%ui",
+                          &uscfp[i]->host, uscfp[i]->file_name,
+                          uscfp[i]->line);
+            return NGX_ERROR;
+        }
+    }
 
     return NGX_OK;
 }

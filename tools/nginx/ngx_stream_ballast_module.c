@@ -132,6 +132,8 @@ static ngx_stream_variable_t  ngx_stream_ballast_variables[] = {
 static ngx_int_t
 ngx_stream_ballast_init(ngx_conf_t *cf, ngx_stream_upstream_srv_conf_t *us)
 {
+    ngx_stream_ballast_srv_conf_t  *scf;
+
     if (us->servers->nelts != 1) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"server\" is not allowed beside \"ballast\" in "
@@ -145,6 +147,9 @@ ngx_stream_ballast_init(ngx_conf_t *cf, ngx_stream_upstream_srv_conf_t *us)
     if (ngx_stream_upstream_init_round_robin(cf, us) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    scf = ngx_stream_conf_upstream_srv_conf(us, ngx_stream_ballast_module);
+    scf->ballast.used = 1;
 
     us->peer.init = ngx_stream_ballast_init_peer;
 
@@ -415,11 +420,38 @@ ngx_stream_ballast_preconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_stream_ballast_postconfiguration(ngx_conf_t *cf)
 {
-    ngx_stream_ballast_main_conf_t  *smcf;
+    ngx_uint_t                        i;
+    ngx_stream_ballast_srv_conf_t    *scf;
+    ngx_stream_ballast_main_conf_t   *smcf;
+    ngx_stream_upstream_srv_conf_t  **uscfp;
+    ngx_stream_upstream_main_conf_t  *umcf;
 
     smcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_ballast_module);
+    umcf = ngx_stream_conf_get_module_main_conf(cf,
+                                                ngx_stream_upstream_module);
 
     ngx_ballast_release(&smcf->spaces);
+
+    uscfp = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        if (uscfp[i]->srv_conf == NULL) {
+            continue;
+        }
+
+        scf = ngx_stream_conf_upstream_srv_conf(uscfp[i],
+                                                ngx_stream_ballast_module);
+
+        if (scf->ballast.service.len && !scf->ballast.used) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "another load balancing method replaces "
+                          "\"ballast\" in upstream \"%V\" in %s:%ui",
+                          &uscfp[i]->host, uscfp[i]->file_name,
+                          uscfp[i]->line);
+            return NGX_ERROR;
+        }
+    }
 
     return NGX_OK;
 }
