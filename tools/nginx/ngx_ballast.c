@@ -245,13 +245,17 @@ ngx_ballast_detach(void *data)
 }
 
 
-/* in a worker, when it starts */
+/* when a worker starts; those who look after caches pick nothing */
 
 void
 ngx_ballast_attach(ngx_array_t *spaces, ngx_log_t *log)
 {
     ngx_uint_t             i;
     ngx_ballast_space_t  **spacep;
+
+    if (ngx_process == NGX_PROCESS_HELPER) {
+        return;
+    }
 
     spacep = spaces->elts;
 
