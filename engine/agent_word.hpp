@@ -1,7 +1,8 @@
 // What an instance's agent has asked for so far, in one word of the table, for people and for the
 // checker's successors: an agent speaks of what changes, so what it said once holds until it says
-// otherwise, whoever the checker is by then. The checker alone writes it; no pick reads it, since
-// what follows from it is in the state word.
+// otherwise, whoever the checker is by then. The checker alone writes it. What follows from it is
+// in the state word; the limit alone is read from here, by picks of an instance that the state word
+// calls limited.
 //
 //   bits 0-1     in or out of service: 0 never spoken of, else 1 + shm::Admin
 //   bits 2-3     health: 0 never spoken of, 1 up, 2 down
@@ -66,6 +67,11 @@ struct AgentReport {
   if (percent != 0 && percent - 1 <= kMaxAgentPercent) report.weight_percent = percent - 1;
   if (in_flight != 0 && in_flight - 1 <= kMaxAgentInFlight) report.max_in_flight = in_flight - 1;
   return report;
+}
+
+// How many requests it may have in flight, by its agent's word; 0: as many as come.
+[[nodiscard]] constexpr std::uint32_t agent_limit(const AgentReport& report) noexcept {
+  return report.max_in_flight.value_or(0);
 }
 
 // What the checks say of an instance. Kept beside what its agent says, since an agent's "down"

@@ -16,6 +16,7 @@
 #include "engine/service_view.hpp"
 #include "shm/result.hpp"
 #include "shm/rows.hpp"
+#include "shm/seen.hpp"
 #include "shm/segment.hpp"
 
 namespace ballast::engine {
@@ -62,11 +63,12 @@ class Attachment {
   [[nodiscard]] bool frozen() const noexcept { return frozen_; }
   [[nodiscard]] bool forked() const noexcept { return forked_; }
 
-  // The owner's picks of the service go by generation `epoch` or a later one from now on.
-  void note_seen(std::uint32_t service, std::uint64_t epoch) noexcept {
-    if (!row_ || service >= row_->services().size()) return;
-    // [mm:seen-epoch] release: whoever sees the epoch sees all that was counted by earlier ones.
-    row_->services()[service].seen_epoch.store(epoch, std::memory_order_release);
+  // The owner's picks of the service go by the generation under root `entered` or a later one from
+  // now on. False: there is a later one, which is to be read first.
+  [[nodiscard]] bool note_seen(std::uint32_t service, const shm::Word64& root,
+                               std::uint64_t entered) noexcept {
+    if (!row_ || service >= row_->services().size()) return true;
+    return shm::note_seen(row_->services()[service].seen_epoch, root, entered);
   }
 
   // Moves to the segment that replaced this one. False, and frozen: it cannot be opened yet, go on

@@ -4,6 +4,7 @@
 #include "engine/generation_view.hpp"
 #include "engine/pick_flags.hpp"
 #include "engine/policy.hpp"
+#include "shm/failure_counts.hpp"
 #include "shm/generation.hpp"
 
 namespace ballast::engine {
@@ -36,12 +37,9 @@ Rules read_rules(const shm::ServiceRecord& service) noexcept {
   return rules;
 }
 
-// For the checker, which looks for them many times a second and at nothing else for that. Relaxed:
-// they only say that there is something to be found out.
 void count_failure(const shm::WorkersWriter& workers, std::uint64_t service,
                    std::uint32_t slot) noexcept {
-  workers.instances[slot].failures.fetch_add(1, std::memory_order_relaxed);
-  workers.services[service].failures.fetch_add(1, std::memory_order_relaxed);
+  shm::count_failure(workers.instances[slot].failures, workers.services[service].failures);
 }
 
 }  // namespace
@@ -85,7 +83,8 @@ Noted feed_breaker(const shm::WorkerSegment& segment, const ballast_pick_t& pick
   shm::Word64& budget = workers.services[index].open_breakers;
   const Rules rules = read_rules(segment.table.services[index]);
   const Effect effect = effect_of(outcome, rules.policy.breaker_outcomes);
-  if (effect == Effect::failure) count_failure(workers, index, pick.slot);
+  if (effect == Effect::failure && (pick.flags & pick_flags::kWatched) != 0)
+    count_failure(workers, index, pick.slot);
   BALLAST_POINT("breaker.report");
   if ((pick.flags & pick_flags::kPermit) != 0) {
     return decide_trial(words, owner, rules.policy, pick.permit, effect, retry_after_ms, budget,

@@ -50,8 +50,8 @@ namespace ballast::engine {
                                                 std::uint64_t retry_after_ms,
                                                 ClockMs clock_ms) noexcept;
 
-// A report that no breaker is to hear of, and that is no success: counts it where the checker looks
-// for failures, if it is one.
+// A report that no breaker is to hear of, and that is no success, for a pick whose service the
+// checker watches: counts it where it looks for failures, if it is one.
 [[gnu::noinline, gnu::cold]] void note_unfed_failure(const shm::WorkerSegment& segment,
                                                      const ballast_pick_t& pick,
                                                      ballast_outcome_t outcome) noexcept;

@@ -7,10 +7,12 @@
 // permit expires and the tokens are found by the reaper.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
+#include "engine/agent_word.hpp"
 #include "engine/breaker.hpp"
 #include "engine/hash_bound.hpp"
 #include "engine/in_flight.hpp"
@@ -79,9 +81,10 @@ struct Candidate {
   std::uint64_t state = 0;
   std::uint32_t slot = shm::kNoSlot;
   std::uint32_t permit = 0;
-  std::uint8_t flags = 0;  // what commit() took
-  bool in_panic = false;   // it is eligible only because health is ignored
-  bool is_due = false;     // its breaker is open and may be tried
+  std::uint8_t flags = 0;   // what commit() took
+  bool in_panic = false;    // it is eligible only because health is ignored
+  bool is_due = false;      // its breaker is open and may be tried
+  std::uint32_t limit = 0;  // of requests in flight; 0: there is none
 };
 
 // Of one pick in one group.
@@ -125,7 +128,10 @@ class Eligibility {
         bound_.reached(load_of(service_, me_, slot).in_flight, shm::weight_of(state))) {
       return Verdict::overloaded;
     }
-    if (service_.policy.max_in_flight != 0 && is_full(slot)) return Verdict::limited;
+    candidate.limit = service_.policy.max_in_flight;
+    if (shm::is_limited(state)) [[unlikely]]
+      candidate.limit = stricter(candidate.limit, own_limit(slot));
+    if (candidate.limit != 0 && is_full(slot, candidate.limit)) return Verdict::limited;
     return Verdict::eligible;
   }
 
@@ -140,7 +146,7 @@ class Eligibility {
       candidate.permit = *stamp;
       candidate.flags |= pick_flags::kPermit;
     }
-    if (!takes_tokens()) return Verdict::eligible;
+    if (!takes_tokens(candidate)) return Verdict::eligible;
     const Verdict verdict = take_tokens(candidate);
     if (verdict != Verdict::eligible) undo(candidate);
     return verdict;
@@ -202,15 +208,26 @@ class Eligibility {
                                                                : Verdict::other_share;
   }
 
-  [[nodiscard]] bool is_full(std::uint32_t slot) const noexcept {
-    const std::uint64_t word =
-        service_.shared_instances[slot].tokens.load(std::memory_order_relaxed);
-    return shm::unpack_tokens(word).used >= service_.policy.max_in_flight;
+  // What the agent of an instance allows. Relaxed: one word, seen whole, and not older than the
+  // state word that sent the pick here.
+  [[nodiscard]] std::uint32_t own_limit(std::uint32_t slot) const noexcept {
+    return agent_limit(unpack_agent(service_.details[slot].agent.load(std::memory_order_relaxed)));
   }
 
-  [[nodiscard]] bool takes_tokens() const noexcept {
+  // Of two limits, 0 being none.
+  [[nodiscard]] static constexpr std::uint32_t stricter(std::uint32_t a, std::uint32_t b) noexcept {
+    return a == 0 || b == 0 ? a + b : std::min(a, b);
+  }
+
+  [[nodiscard]] bool is_full(std::uint32_t slot, std::uint32_t limit) const noexcept {
+    const std::uint64_t word =
+        service_.shared_instances[slot].tokens.load(std::memory_order_relaxed);
+    return shm::unpack_tokens(word).used >= limit;
+  }
+
+  [[nodiscard]] bool takes_tokens(const Candidate& candidate) const noexcept {
     const Policy& policy = service_.policy;
-    const bool wanted = policy.max_in_flight != 0 || policy.service_max_in_flight != 0 ||
+    const bool wanted = candidate.limit != 0 || policy.service_max_in_flight != 0 ||
                         (request_.is_retry && policy.retry_percent != 0);
     return wanted && me_.row.counters != nullptr;
   }
@@ -236,9 +253,9 @@ class Eligibility {
                !take(service_.shared->tokens, {shm::TokenKind::service, service_.index},
                      policy.service_max_in_flight, pick_flags::kServiceToken)) {
       verdict = Verdict::service_limited;
-    } else if (policy.max_in_flight != 0 &&
+    } else if (candidate.limit != 0 &&
                !take(service_.shared_instances[slot].tokens, {shm::TokenKind::instance, slot},
-                     policy.max_in_flight, pick_flags::kInstanceToken)) {
+                     candidate.limit, pick_flags::kInstanceToken)) {
       verdict = Verdict::limited;
     }
     return verdict;

@@ -113,8 +113,8 @@ ballast_status_t Handle::refresh(Service& service) {
       service.view.poison();
       return BALLAST_CORRUPT;
     }
+    if (!attachment_.note_seen(service.index, record->root, entered)) continue;
     if (attachment_.in_order()) service.view.arm();
-    attachment_.note_seen(service.index, shm::epoch_of(entered));
     return BALLAST_OK;
   }
   service.view.poison();
@@ -292,7 +292,8 @@ void Handle::finish_report(const ballast_pick_t& pick, ballast_outcome_t outcome
     give_tokens_back(attachment_.segment(), row, pick);
   const bool is_trial = (pick.flags & pick_flags::kPermit) != 0;
   if ((pick.flags & pick_flags::kFeedsBreaker) == 0 && !is_trial) {
-    if (outcome != BALLAST_SUCCESS) note_unfed_failure(attachment_.segment(), pick, outcome);
+    if (outcome != BALLAST_SUCCESS && (pick.flags & pick_flags::kWatched) != 0)
+      note_unfed_failure(attachment_.segment(), pick, outcome);
     return;
   }
   if (outcome == BALLAST_SUCCESS && !is_trial) {

@@ -261,9 +261,10 @@ inline ballast_status_t Handle::report(ballast_pick_t& pick, ballast_outcome_t o
     const OwnRow& row = attachment_.picker().row;
     count_report(row.counters[pick.slot], attachment_.instances()[pick.slot],
                  {row.services, static_cast<std::size_t>(row.service_count)}, outcome, latency_us);
-    if (pick.flags == pick_flags::kFeedsBreaker && outcome == BALLAST_SUCCESS) [[likely]] {
+    const unsigned duties = pick.flags & ~unsigned{pick_flags::kWatched};  // of any outcome
+    if (duties == pick_flags::kFeedsBreaker && outcome == BALLAST_SUCCESS) [[likely]] {
       feed_breaker_success(pick);
-    } else if (pick.flags != 0 || outcome != BALLAST_SUCCESS) {
+    } else if (duties != 0 || outcome != BALLAST_SUCCESS) {
       finish_report(pick, outcome, retry_after_ms);
     }
     return BALLAST_OK;

@@ -13,6 +13,7 @@ inline constexpr std::uint8_t kServiceToken = 4;   // ... of the service's limit
 inline constexpr std::uint8_t kRetryToken = 8;     // ... of the service's retry budget
 inline constexpr std::uint8_t kPermit = 16;        // it tries an instance whose breaker was open
 inline constexpr std::uint8_t kFeedsBreaker = 32;  // its outcome counts for the breaker
+inline constexpr std::uint8_t kWatched = 64;       // the checker looks for its service's failures
 inline constexpr std::uint8_t kAllTokens = kInstanceToken | kServiceToken | kRetryToken;
 }  // namespace pick_flags
 

@@ -46,8 +46,13 @@ enum class PanicMode : std::uint8_t {
   fail = 2,  // picks fail at once, rather than overload the few
 };
 
+// Where it is in the record: of what the checker says beside the fields, from the end.
+inline constexpr std::size_t kWatchesFailuresWord = shm::kPolicyWords - 1;
+
 struct Policy {
   Strategy strategy = Strategy::maglev;
+  // Nobody configures it: the checker wants to hear of failed requests, to check at once.
+  bool watches_failures = false;
 #define BALLAST_POLICY_MEMBER(name, initial, low, high) std::uint32_t name = initial;
   BALLAST_POLICY_FIELDS(BALLAST_POLICY_MEMBER)
 #undef BALLAST_POLICY_MEMBER
@@ -81,7 +86,7 @@ enum PolicyIndex : std::size_t {
 #undef BALLAST_POLICY_INDEX
       policy_count
 };
-static_assert(policy_count <= shm::kPolicyWords);
+static_assert(policy_count <= kWatchesFailuresWord);
 }  // namespace detail
 
 // The limits of each field, for whoever reads a configuration.
@@ -104,6 +109,7 @@ void put_policy(Record& record, const Policy& policy) noexcept {
   shm::put(record.values[detail::policy_##name], std::uint64_t{policy.name});
   BALLAST_POLICY_FIELDS(BALLAST_POLICY_PUT)
 #undef BALLAST_POLICY_PUT
+  shm::put(record.values[kWatchesFailuresWord], std::uint64_t{policy.watches_failures ? 1U : 0U});
 }
 
 // From the record of the entered buffer; good only if root is unchanged afterwards.
@@ -117,6 +123,7 @@ template <class Record>
       std::clamp<std::uint64_t>(shm::get(record.values[detail::policy_##name]), low, high));
   BALLAST_POLICY_FIELDS(BALLAST_POLICY_GET)
 #undef BALLAST_POLICY_GET
+  policy.watches_failures = shm::get(record.values[kWatchesFailuresWord]) != 0;
   return policy;
 }
 

@@ -77,7 +77,8 @@ struct ServiceView {
   const shm::ServiceRecord* record = nullptr;
   const shm::FileHeader* header = nullptr;
   const shm::InstanceRecord* instances = nullptr;
-  const shm::Word64* loads = nullptr;  // one a slot
+  const shm::Word64* loads = nullptr;        // one a slot
+  const shm::LoadRecord* details = nullptr;  // one a slot
   const shm::ServiceLoadRecord* load = nullptr;
   const shm::WorkersWriter* workers = nullptr;
   shm::SharedServiceRecord* shared = nullptr;
@@ -156,6 +157,7 @@ struct ServiceView {
   if (policy.breaker_consecutive != 0 || policy.breaker_rate_percent != 0) {
     flags |= pick_flags::kFeedsBreaker;
   }
+  if (policy.watches_failures) flags |= pick_flags::kWatched;
   return flags;
 }
 
@@ -176,6 +178,7 @@ template <class Table>
   view.header = table.header;
   view.instances = table.instances.data();
   view.loads = table.loads.data();
+  view.details = table.load_details.data();
   view.load = &table.service_loads[index];
   view.workers = &workers;
   view.shared = &workers.services[index];
@@ -191,7 +194,7 @@ template <class Table>
   // What a slot's number leads to in any of the files.
   const std::uint64_t slots =
       std::min({table.states.size(), table.instances.size(), table.loads.size(),
-                workers.breakers.size(), workers.instances.size()});
+                table.load_details.size(), workers.breakers.size(), workers.instances.size()});
   for (std::uint32_t g = 0; g < count; ++g) {
     GenerationView& group = view.groups[g];
     if (!read_generation(table, record, entered, group, g)) {

@@ -10,7 +10,7 @@ void for_each_word(Record& record, Visit&& visit) noexcept {
   std::size_t i = 0;
   visit(i++, record.time_ns);
   visit(i++, record.what);
-  visit(i++, record.by_id);
+  visit(i++, record.detail);
   visit(i++, record.value);
   for (auto& word : record.endpoint)
     visit(i++, word);

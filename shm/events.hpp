@@ -118,15 +118,24 @@ template <class Records, class Copy>
 }
 
 // Makes places free that writers claimed who are gone for good: `is_gone(EventWriter)` says so of
-// one. Only a writer itself may undo its claim while it lives. Returns how many.
-template <class Records, class IsGone>
-std::uint64_t free_claims(Records&& records, IsGone&& is_gone) noexcept {
+// one. Only a writer itself may undo its claim while it lives. And those whose record is of a
+// ticket that `next` has not given out yet: a process gone mad wrote them, and no writer would come
+// by them again for as long as they look newer than all others. Returns how many.
+template <class Word, class Records, class IsGone>
+std::uint64_t free_claims(const Word& next, Records&& records, IsGone&& is_gone) noexcept {
   std::uint64_t freed = 0;
   for (auto& record : records) {
     // [mm:events] acquire, pairs with the claim in write_event(): is_gone() sees that its writer
     // has its row.
     std::uint64_t was = record.commit.load(std::memory_order_acquire);
-    if (!is_event_claim(was) || !is_gone(event_claimer(was))) continue;
+    if (is_event_claim(was)) {
+      if (!is_gone(event_claimer(was))) continue;
+    } else {
+      // Relaxed: whoever committed had drawn its ticket before, which the acquire above brings with
+      // it ([mm:events]); so `next` is seen past the ticket of every honest record.
+      const std::uint64_t head = next.load(std::memory_order_relaxed);
+      if (was <= head << 1) continue;
+    }
     // [mm:events] release: what the dead one stored comes before what the next one does. Pairs with
     // the claim in write_event().
     if (record.commit.compare_exchange_strong(was, 0, std::memory_order_release,

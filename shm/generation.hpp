@@ -55,7 +55,9 @@ std::uint64_t publish(Root& root, Fill&& fill) {
   BALLAST_POINT("publish.begin");
   fill(buffer_of(next));
   BALLAST_POINT("publish.filled");
-  root.store(next, std::memory_order_release);  // [mm:publish-and-pick] pairs with enter()
+  // [mm:publish-and-pick] release: pairs with enter(). seq_cst for who asks next which workers have
+  // read it ([mm:seen-epoch]); picks need no more than the release.
+  root.store(next, std::memory_order_seq_cst);
   BALLAST_POINT("publish.done");
   return next;
 }

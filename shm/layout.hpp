@@ -256,7 +256,7 @@ struct CounterRecord {
 struct RowServiceRecord {
   Word64 latency_buckets[kLatencyBuckets];
   Word64 latency_sum_us;
-  Word64 seen_epoch;  // the newest generation that the row's handle has read; 0: none
+  Word64 seen_epoch;  // the newest generation that the row's handle has read; 0: none; shm/seen.hpp
   std::uint64_t reserved[2];
 };
 
@@ -266,8 +266,8 @@ struct EventRecord {
   Word64 commit;   // which event this is, and whether it is whole; see shm/events.hpp
   Word64 time_ns;  // CLOCK_REALTIME
   Word64 what;     // kind, by whom, from, to
-  Word64 by_id;    // a pid, a row, a source: whatever `by` counts
-  Word64 value;
+  Word64 detail;   // a pid and a row, a segment, a limit: as the kind says; see shm/event.hpp
+  Word64 value;    // as the kind says
   Word64 endpoint[3];
   Word64 service_name[kServiceNameBytes / 8];
 };
@@ -307,7 +307,9 @@ struct SharedServiceRecord {
   std::uint64_t read_padding[6];
   Word64 tokens;        // requests in flight, when they are limited
   Word64 retry_tokens;  // retries in flight, when they are
-  Word64 failures;      // how many failed requests were ever reported
+  // How many failed requests were ever reported, while the checker watches for them: counted after
+  // the instance's ([mm:failure-counts]).
+  Word64 failures;
   std::uint64_t token_padding[13];
 };
 
@@ -317,7 +319,7 @@ struct SharedInstanceRecord {
   Word64 permit;  // who holds the half-open permit
   Word64 reported_load;
   Word64 reports;   // how many loads were reported, about
-  Word64 failures;  // how many failed requests were ever reported
+  Word64 failures;  // how many failed requests were ever reported, while somebody watches
   std::uint64_t line_padding[3];
   Word64 tokens;  // requests in flight, when they are limited
   std::uint64_t padding[7];
@@ -414,7 +416,7 @@ struct SharedInstanceRecord {
   X(EventRecord, commit, 0)                  \
   X(EventRecord, time_ns, 8)                 \
   X(EventRecord, what, 16)                   \
-  X(EventRecord, by_id, 24)                  \
+  X(EventRecord, detail, 24)                 \
   X(EventRecord, value, 32)                  \
   X(EventRecord, endpoint, 40)               \
   X(EventRecord, service_name, 64)           \

@@ -74,8 +74,10 @@ std::uint32_t take(Claim& claim, Records&& records) noexcept {
   if (was.phase == Phase::live) static_cast<void>(reap(claim, records));
   BALLAST_POINT("claim.before_live");
   const std::uint32_t next = was.incarnation + 1 == 0 ? 1 : was.incarnation + 1;
-  // [mm:row-claim] pairs with the acquire loads of those who read whether a row is live.
-  claim.store(pack(Identity{next, Phase::live}), std::memory_order_release);
+  // [mm:row-claim] release: pairs with the acquire loads of those who read whether a row is live.
+  // seq_cst: who finds it free after a publication knows that its owner will read that one
+  // ([mm:seen-epoch]).
+  claim.store(pack(Identity{next, Phase::live}), std::memory_order_seq_cst);
   BALLAST_POINT("claim.live");
   return next;
 }

@@ -6,6 +6,8 @@
 //   bits 2-3     health
 //   bits 4-5     admin state
 //   bit 6        ejected by outlier detection
+//   bit 7        limited: it has a limit of requests in flight of its own, in its LoadRecord's
+//                `agent`; never plain
 //   bits 8-15    reason for the health
 //   bits 16-31   effective weight, in units of 1/kWeightUnit of a configured one
 //   bits 32-63   incarnation: which tenant of the slot this is
@@ -56,6 +58,7 @@ struct State {
   bool usable = false;
   bool plain = false;  // only ever together with `usable`
   bool ejected = false;
+  bool limited = false;
 
   friend bool operator==(const State&, const State&) = default;
 };
@@ -63,6 +66,7 @@ struct State {
 inline constexpr std::uint64_t kPlainBit = 1;
 inline constexpr std::uint64_t kUsableBit = 2;
 inline constexpr std::uint64_t kEjectedBit = 64;
+inline constexpr std::uint64_t kLimitedBit = 128;
 
 [[nodiscard]] constexpr bool is_plain(std::uint64_t word) noexcept {
   return (word & kPlainBit) != 0;
@@ -72,6 +76,9 @@ inline constexpr std::uint64_t kEjectedBit = 64;
 }
 [[nodiscard]] constexpr bool is_ejected(std::uint64_t word) noexcept {
   return (word & kEjectedBit) != 0;
+}
+[[nodiscard]] constexpr bool is_limited(std::uint64_t word) noexcept {
+  return (word & kLimitedBit) != 0;
 }
 [[nodiscard]] constexpr std::uint32_t weight_of(std::uint64_t word) noexcept {
   return static_cast<std::uint16_t>(word >> 16);
@@ -85,7 +92,7 @@ inline constexpr std::uint64_t kEjectedBit = 64;
          static_cast<std::uint64_t>(s.weight) << 16 | static_cast<std::uint64_t>(s.reason) << 8 |
          (static_cast<std::uint64_t>(s.admin) & 3) << 4 |
          (static_cast<std::uint64_t>(s.health) & 3) << 2 | (s.ejected ? kEjectedBit : 0) |
-         (s.usable ? kUsableBit : 0) | (s.plain ? kPlainBit : 0);
+         (s.limited ? kLimitedBit : 0) | (s.usable ? kUsableBit : 0) | (s.plain ? kPlainBit : 0);
 }
 
 // Never fails: fields out of range read as their zero value, since a mapped word is input.
@@ -102,6 +109,7 @@ inline constexpr std::uint64_t kEjectedBit = 64;
   s.usable = is_usable(word);
   s.plain = is_plain(word);
   s.ejected = is_ejected(word);
+  s.limited = is_limited(word);
   return s;
 }
 

@@ -399,6 +399,46 @@ TEST_CASE("a preferred instance is taken while it may be used, by every strategy
   }));
 }
 
+TEST_CASE("an instance whose agent limits it gets no more than that, and the others no fewer") {
+  for (const Strategy strategy :
+       {Strategy::maglev, Strategy::ketama, Strategy::round_robin, Strategy::least_connections}) {
+    for (const std::uint32_t of_policy : {0U, 3U, 20U}) {
+      CAPTURE(of_policy);
+      CAPTURE(static_cast<int>(strategy));
+      constexpr std::uint32_t kLimit = 5;
+      PlainService service({.strategy = strategy, .max_in_flight = of_policy}, {1, 1});
+      service.limit(0, kLimit);
+      PlainPicker picker(service);
+      Request first;
+      first.preferred = {0, PlainService::kIncarnation};
+      const std::uint32_t most = of_policy != 0 ? std::min(of_policy, kLimit) : kLimit;
+      std::uint32_t on_first = 0;
+      Choice held;
+      for (std::uint64_t key = 0; key < 8; ++key) {
+        const Choice choice = picker.pick(first);
+        if (choice.result != PickResult::ok) {
+          CHECK(of_policy == 3);  // the other instance is full as well
+        } else if (choice.slot == 0) {
+          CHECK((choice.flags & pick_flags::kInstanceToken) != 0);
+          ++on_first;
+          held = choice;
+        }
+      }
+      CHECK(on_first == most);
+      // Once a request there has ended, the next may go there.
+      Eligibility::give_tokens(picker.me.row, service.shared_instances[0].tokens, service.shared, 0,
+                               0, held.flags);
+      CHECK(picker.pick(first).slot == 0);
+      const Choice one_more = picker.pick(first);
+      CHECK_FALSE((one_more.result == PickResult::ok && one_more.slot == 0));
+      // And when the agent takes it back, as many as come.
+      service.limit(0, 0);
+      for (int i = 0; of_policy == 0 && i < 20; ++i)
+        CHECK(picker.pick(first).slot == 0);
+    }
+  }
+}
+
 TEST_CASE("while the load board stands still, loads are summed over the rows") {
   PlainService service({.strategy = Strategy::least_connections, .choices = 0}, equal(3));
   PlainPicker picker(service);

@@ -58,6 +58,7 @@ struct World {
   shm::InstanceRecord instances[2 * kSlots]{};
   shm::Word64 states[2 * kSlots]{};
   shm::Word64 loads[2 * kSlots]{};
+  shm::LoadRecord load_details[2 * kSlots]{};
   shm::Word64 breakers[2 * kSlots]{};
   shm::SharedInstanceRecord shared_instances[2 * kSlots]{};
   shm::SharedServiceRecord shared{};
@@ -74,6 +75,7 @@ struct World {
     table.instances = instances;
     table.states = states;
     table.loads = loads;
+    table.load_details = load_details;
     table.service_loads = {&load, 1};
     table.header = &header;
     table.file = {reinterpret_cast<std::byte*>(this), sizeof *this};

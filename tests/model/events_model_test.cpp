@@ -25,6 +25,10 @@ enum class Sabotage {
   not_claimed,
   freed_while_alive,
   row_taken_late,
+  claimed_relaxed,
+  freed_relaxed,
+  incarnation_ignored,
+  claimed_as_before,
 };
 
 constexpr const char* name_of(Sabotage sabotage) noexcept {
@@ -51,6 +55,14 @@ constexpr const char* name_of(Sabotage sabotage) noexcept {
       return "events, freed while the writer lives";
     case Sabotage::row_taken_late:
       return "events, the row taken after the claim";
+    case Sabotage::claimed_relaxed:
+      return "events, claimed relaxed";
+    case Sabotage::freed_relaxed:
+      return "events, freed relaxed";
+    case Sabotage::incarnation_ignored:
+      return "events, a row's next owner taken for the one that died";
+    case Sabotage::claimed_as_before:
+      return "events, claimed in the name of the row's owner before";
   }
   return "?";
 }
@@ -62,6 +74,7 @@ constexpr std::size_t kTickets = 64;
 struct Audit {
   std::array<std::uint64_t, kTickets> committed{};           // by ticket: the record's number
   std::array<std::uint64_t, Mortality::kThreads> filling{};  // by thread
+  std::array<std::array<std::uint64_t, 2>, kPlaces> last{};  // stored in each field
 };
 inline Audit audit;
 
@@ -94,7 +107,10 @@ class CommitWord : public Word<commit_orders(kSabotage)> {
       Base::store(desired, std::memory_order_release);
       return true;
     } else {
-      return Base::compare_exchange_strong(expected, desired, success, failure);
+      const bool weak = (kSabotage == Sabotage::claimed_relaxed && desired != 0) ||
+                        (kSabotage == Sabotage::freed_relaxed && desired == 0);
+      return Base::compare_exchange_strong(expected, desired,
+                                           weak ? std::memory_order_relaxed : success, failure);
     }
   }
 };
@@ -114,15 +130,18 @@ struct Seen {
   std::uint64_t refused = 0;
 };
 
-template <Sabotage kSabotage, unsigned kWriters, unsigned kEvents, unsigned kLooks, bool kDeath>
-struct EventsModel : rl::test_suite<EventsModel<kSabotage, kWriters, kEvents, kLooks, kDeath>,
-                                    kWriters + (kDeath ? 2 : 1)> {
+// `kOneRow`: the writers are owners of the same row, one after the other.
+template <Sabotage kSabotage, unsigned kWriters, unsigned kEvents, unsigned kLooks, bool kDeath,
+          bool kOneRow = false>
+struct EventsModel
+    : rl::test_suite<EventsModel<kSabotage, kWriters, kEvents, kLooks, kDeath, kOneRow>,
+                     kWriters + (kDeath ? 2 : 1)> {
   static inline Seen seen;
   static std::string name() { return name_of(kSabotage); }
 
   Word<> next;
   Record<kSabotage> records[kPlaces];
-  Word<> claims[kWriters];  // of the rows, as in the directory: live or not
+  Word<> claims[kWriters];  // of the rows, as in the directory
   KernelLock locks[kWriters];
 
   void before() {
@@ -135,7 +154,7 @@ struct EventsModel : rl::test_suite<EventsModel<kSabotage, kWriters, kEvents, kL
         field.preset(0);
     }
     for (auto& claim : claims)
-      claim.preset(kFree);
+      claim.preset(0);
   }
 
   void thread(unsigned index) {
@@ -153,43 +172,68 @@ struct EventsModel : rl::test_suite<EventsModel<kSabotage, kWriters, kEvents, kL
   // The dead are reaped, and every place can be written and read again.
   void after() {
     mortality.reset();
-    clean_up();
+    // Where the last owner of the row lives on, what those before it had claimed is free all the
+    // same.
+    if (kOneRow) {
+      free_claims();
+    } else {
+      clean_up();
+    }
     for (auto& record : records)
       RL_ASSERT(!shm::is_event_claim(record.commit.load(std::memory_order_acquire)));
     for (std::uint64_t i = 0; i < kPlaces; ++i)
-      RL_ASSERT(write(7, 1000 + i));
+      RL_ASSERT(write({7, 1}, 1000 + i));
     const std::uint64_t head = next.load(std::memory_order_relaxed);
     for (std::uint64_t ticket = head - kPlaces; ticket < head; ++ticket)
       RL_ASSERT(read(ticket) == shm::EventRead::whole);
   }
 
  private:
-  static constexpr std::uint64_t kFree = 0;
-  static constexpr std::uint64_t kLive = 1;
-
   void work(unsigned index) {
-    locks[index].lock();
-    if constexpr (kDeath) mortality.may_die_within(4 * kEvents + 1);
-    if constexpr (kSabotage != Sabotage::row_taken_late) take_row(index);
+    const unsigned row = kOneRow ? 0 : index;
+    locks[row].lock();
+    std::uint32_t incarnation = kOneRow ? identity_of(row).incarnation + 1 : 1;
+    if (kDeath && !(kOneRow && incarnation > 1)) mortality.may_die_within(4 * kEvents + 1);
+    if constexpr (kSabotage != Sabotage::row_taken_late) take_row(row, incarnation);
+    if constexpr (kSabotage == Sabotage::claimed_as_before) --incarnation;
     for (unsigned i = 0; i < kEvents && !mortality.dead(); ++i) {
-      if (!write(static_cast<std::uint16_t>(index), 10 * (index + 1) + i)) ++seen.refused;
+      if (!write({static_cast<std::uint16_t>(row), incarnation}, 10 * (index + 1) + i))
+        ++seen.refused;
     }
     if (mortality.dead()) {
       ++seen.killed;
-    } else {
-      claims[index].store(kFree, std::memory_order_release);
+    } else if (!kOneRow) {
+      free_row(row);
     }
-    locks[index].unlock();
+    locks[row].unlock();
   }
 
-  void take_row(unsigned index) { claims[index].store(kLive, std::memory_order_release); }
+  [[nodiscard]] shm::Identity identity_of(unsigned row) const {
+    return shm::unpack_identity(claims[row].load(std::memory_order_acquire));
+  }
+  void take_row(unsigned row, std::uint32_t incarnation) {
+    claims[row].store(shm::pack(shm::Identity{incarnation, shm::Phase::live}),
+                      std::memory_order_release);
+  }
+  void free_row(unsigned row) {
+    claims[row].store(shm::pack(shm::Identity{1, shm::Phase::free}), std::memory_order_release);
+  }
 
-  bool write(std::uint16_t row, std::uint64_t number) {
+  bool write(shm::EventWriter me, std::uint64_t number) {
     audit.filling[rl::thread_index()] = number;
     const auto fill = [&](Record<kSabotage>& record) {
-      if (kSabotage == Sabotage::row_taken_late && row < kWriters) take_row(row);
-      for (auto& field : record.fields)
-        shm::put_event_word(field, number);
+      if (kSabotage == Sabotage::row_taken_late && me.row < kWriters)
+        take_row(me.row, me.incarnation);
+      auto& last = audit.last.at(static_cast<std::size_t>(&record - records));
+      for (std::size_t i = 0; i < last.size(); ++i) {
+        // Whatever was stored here before comes before what is stored now. A store cannot be seen
+        // to come too early in Relacy, but a load can (which would be too much for a search of
+        // every schedule).
+        if (kWriters > 1 && !mortality.dead())
+          RL_ASSERT(record.fields[i].load(std::memory_order_relaxed) == last.at(i));
+        if (!mortality.dead()) last.at(i) = number;
+        shm::put_event_word(record.fields[i], number);
+      }
     };
     if constexpr (kSabotage == Sabotage::claims_not_heeded || kSabotage == Sabotage::not_claimed) {
       const std::uint64_t ticket = next.fetch_add(1, std::memory_order_relaxed);
@@ -197,9 +241,8 @@ struct EventsModel : rl::test_suite<EventsModel<kSabotage, kWriters, kEvents, kL
       if constexpr (kSabotage == Sabotage::claims_not_heeded) {
         std::uint64_t was = record.commit.load(std::memory_order_relaxed);
         if (!shm::is_event_claim(was) && was >= shm::event_commit(ticket)) return false;
-        if (!record.commit.compare_exchange_strong(was, shm::event_claim({row, 1}),
-                                                   std::memory_order_acq_rel,
-                                                   std::memory_order_relaxed)) {
+        if (!record.commit.compare_exchange_strong(
+                was, shm::event_claim(me), std::memory_order_acq_rel, std::memory_order_relaxed)) {
           return false;
         }
       }
@@ -207,7 +250,7 @@ struct EventsModel : rl::test_suite<EventsModel<kSabotage, kWriters, kEvents, kL
       record.commit.store(shm::event_commit(ticket), std::memory_order_release);
       return true;
     } else {
-      return shm::write_event(next, records, {row, 1}, fill);
+      return shm::write_event(next, records, me, fill);
     }
   }
 
@@ -254,13 +297,18 @@ struct EventsModel : rl::test_suite<EventsModel<kSabotage, kWriters, kEvents, kL
   void clean_up() {
     for (unsigned row = 0; row < kWriters; ++row) {
       if (!locks[row].try_lock()) continue;
-      if (claims[row].load(std::memory_order_relaxed) == kLive)
-        claims[row].store(kFree, std::memory_order_release);
+      if (!kOneRow && identity_of(row).phase == shm::Phase::live) free_row(row);
       locks[row].unlock();
     }
-    seen.freed += shm::free_claims(records, [&](shm::EventWriter writer) {
+    free_claims();
+  }
+
+  void free_claims() {
+    seen.freed += shm::free_claims(next, records, [&](shm::EventWriter writer) {
       if (kSabotage == Sabotage::freed_while_alive || writer.row >= kWriters) return true;
-      return claims[writer.row].load(std::memory_order_acquire) != kLive;
+      const shm::Identity owner = identity_of(writer.row);
+      if (owner.phase != shm::Phase::live) return true;
+      return kSabotage != Sabotage::incarnation_ignored && owner.incarnation != writer.incarnation;
     });
   }
 };
@@ -269,6 +317,9 @@ template <Sabotage kSabotage>
 using Living = EventsModel<kSabotage, 2, 3, 4, false>;
 template <Sabotage kSabotage>
 using Dying = EventsModel<kSabotage, 3, 2, 3, true>;
+// Two owners of one row, the first of which may die.
+template <Sabotage kSabotage>
+using Inheriting = EventsModel<kSabotage, 2, 2, 2, true, true>;
 // Every schedule of one who goes round the ring and a reader.
 template <Sabotage kSabotage>
 using Small = EventsModel<kSabotage, 1, 3, 1, false>;
@@ -305,6 +356,10 @@ TEST_CASE("sabotage is caught") {
   must_be_caught<Living<Sabotage::not_claimed>>(kIterations);
   must_be_caught<Dying<Sabotage::freed_while_alive>>(kIterations);
   must_be_caught<Dying<Sabotage::row_taken_late>>(kIterations);
+  must_be_caught<Living<Sabotage::claimed_relaxed>>(kIterations);
+  must_be_caught<Dying<Sabotage::freed_relaxed>>(kIterations);
+  must_be_caught<Inheriting<Sabotage::incarnation_ignored>>(kIterations);
+  must_be_caught<Dying<Sabotage::claimed_as_before>>(kIterations);
 }
 
 }  // namespace ballast::model

@@ -140,7 +140,7 @@ TEST_CASE("claims are gone round, and come free when their writers are gone") {
   ring.records[3].commit.store(event_claim({3, 9}), std::memory_order_relaxed);
   CHECK_FALSE(write_event(ring.writer(), {0, 1}, pack(event_of(4))));
   const auto is_gone = [](EventWriter writer) { return writer.row != 3; };
-  CHECK(free_claims(ring.records, is_gone) == 3);
+  CHECK(free_claims(ring.next, ring.records, is_gone) == 3);
   CHECK(is_event_claim(ring.records[3].commit.load(std::memory_order_relaxed)));
   CHECK(write_event(ring.writer(), {0, 1}, pack(event_of(5))));
   CHECK(times(reader.look()) == Numbers{5});

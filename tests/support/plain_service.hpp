@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/agent_word.hpp"
 #include "engine/choose.hpp"
 #include "engine/ketama.hpp"
 #include "engine/maglev.hpp"
@@ -64,6 +65,7 @@ class PlainService {
         weights(with_weights),
         states(weights.size()),
         loads(weights.size()),
+        details(weights.size()),
         breakers(weights.size()),
         instances(std::make_unique<shm::InstanceRecord[]>(weights.size())),
         shared_instances(std::make_unique<shm::SharedInstanceRecord[]>(weights.size())) {
@@ -89,14 +91,24 @@ class PlainService {
   // Of full weight, or of `share` of it in 1/64.
   void set(std::size_t slot, bool usable, std::uint32_t share = shm::kWeightUnit,
            shm::Admin admin = shm::Admin::ready) {
+    const engine::AgentReport agent =
+        engine::unpack_agent(details[slot].agent.load(std::memory_order_relaxed));
     shm::State state;
     state.incarnation = kIncarnation;
     state.weight = static_cast<std::uint16_t>(weights[slot] * share);
     state.health = usable ? shm::Health::up : shm::Health::down;
     state.admin = admin;
     state.usable = usable;
-    state.plain = usable && share == shm::kWeightUnit;
+    state.limited = engine::agent_limit(agent) != 0;
+    state.plain = usable && share == shm::kWeightUnit && !state.limited;
     states[slot].store(shm::pack(state), std::memory_order_relaxed);
+  }
+  // As its agent says; 0: as many as come.
+  void limit(std::size_t slot, std::uint32_t max_in_flight) {
+    engine::AgentReport agent;
+    agent.max_in_flight = max_in_flight;
+    details[slot].agent.store(engine::pack(agent), std::memory_order_relaxed);
+    set(slot, true);
   }
   void set_load(std::size_t slot, const engine::Load& value) {
     loads[slot].store(engine::pack(value), std::memory_order_relaxed);
@@ -115,6 +127,7 @@ class PlainService {
     view.header = &header;
     view.instances = instances.get();
     view.loads = loads.data();
+    view.details = details.data();
     view.load = &load;
     view.workers = &workers;
     view.shared = &shared;
@@ -143,6 +156,7 @@ class PlainService {
   std::vector<PlainGroup> groups;
   std::vector<shm::Word64> states;
   std::vector<shm::Word64> loads;
+  std::vector<shm::LoadRecord> details;
   std::vector<shm::Word64> breakers;
   std::unique_ptr<shm::InstanceRecord[]> instances;
   std::unique_ptr<shm::SharedInstanceRecord[]> shared_instances;

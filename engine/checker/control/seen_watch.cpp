@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "shm/host.hpp"
+#include "shm/seen.hpp"
 
 namespace ballast::checker {
 
@@ -49,15 +50,14 @@ void SeenWatch::find_behind(const shm::CheckerSegment& segment, SeenReport& repo
   for (std::uint64_t row = 0; row < workers.directory.size(); ++row) {
     if (!workers.ever_claimed(row)) continue;
     const shm::RowRecord& record = workers.directory[row];
-    // [mm:row-claim] acquire: a live row's words are its owner's, not a former one's.
-    const auto claim = shm::unpack_identity(record.claim.load(std::memory_order_acquire));
+    // [mm:row-claim] acquire: a live row's words are its owner's, not a former one's. seq_cst: an
+    // owner that takes the row after this will read the epoch ([mm:seen-epoch]).
+    const auto claim = shm::unpack_identity(record.claim.load(std::memory_order_seq_cst));
     if (claim.phase != shm::Phase::live) continue;
     ++report.rows;
     const auto services = workers.row_services(row);
-    // [mm:seen-epoch] pairs with note_seen(): with the epoch come all counts by earlier ones.
-    const std::uint64_t seen = service_ < services.size()
-                                   ? services[service_].seen_epoch.load(std::memory_order_acquire)
-                                   : 0;
+    const std::uint64_t seen =
+        service_ < services.size() ? shm::read_seen(services[service_].seen_epoch) : 0;
     if (seen == 0 || seen >= epoch_) {
       ++report.seen;
       continue;

@@ -25,10 +25,10 @@ namespace ballast::checker {
   return healthy && admin == shm::Admin::ready;
 }
 
-// Sets `usable` and `plain` from the rest. `weight` is the configured one.
+// Sets `usable` and `plain` from the rest, `limited` included. `weight` is the configured one.
 inline void derive_use(shm::State& state, std::uint32_t weight, bool trusted) noexcept {
   state.usable = is_usable(state.health, state.admin, trusted) && !state.ejected;
-  state.plain = state.usable && state.weight >= weight * shm::kWeightUnit;
+  state.plain = state.usable && !state.limited && state.weight >= weight * shm::kWeightUnit;
 }
 
 }  // namespace ballast::checker

@@ -91,6 +91,14 @@ Inventory take_inventory(const shm::TableWriter& table) {
 
 using Groups = std::map<Group, std::vector<engine::Member>>;
 
+// What workers are told: the policy as configured, and what else follows from the settings.
+engine::Policy published_policy(const ServiceSettings& service) {
+  engine::Policy policy = service.policy;
+  policy.watches_failures =
+      service.check.kind != CheckKind::none && service.check.failures_to_check != 0;
+  return policy;
+}
+
 // Administration does not change what is built, but is published with a generation of its own, so
 // that it has an epoch which workers can be seen to have reached.
 std::uint64_t hash_of(const ServiceSettings& service, const ServicePlan& plan,
@@ -100,6 +108,7 @@ std::uint64_t hash_of(const ServiceSettings& service, const ServicePlan& plan,
   text += ' ' + std::to_string(service.policy.name);
   BALLAST_POLICY_FIELDS(BALLAST_ADD_FIELD)
 #undef BALLAST_ADD_FIELD
+  if (published_policy(service).watches_failures) text += " watched";
   for (const auto& [group, members] : groups) {
     text += '\n' + std::to_string(group.tier) + (group.is_remote ? " remote" : "");
     for (const engine::Member& m : members) {
@@ -277,7 +286,9 @@ void admit(const shm::TableWriter& table, const shm::WorkersWriter& workers, con
   // What the checks said beside it is still to be read.
   if (const std::uint64_t said = agent.load(kRelaxed); !has_agent(service) && said != 0)
     agent.store(said & engine::kCheckedBits, kRelaxed);
-  state.admin = engine::strictest(instance.admin, engine::unpack_agent(agent.load(kRelaxed)));
+  const engine::AgentReport report = engine::unpack_agent(agent.load(kRelaxed));
+  state.admin = engine::strictest(instance.admin, report);
+  state.limited = engine::agent_limit(report) != 0;
   derive_use(state, instance.weight, is_trusted(service.check));
   shm::put(record.weight, instance.weight);
   record.tier.store(instance.tier, kRelaxed);
@@ -360,7 +371,8 @@ void carry_out(const Plan& plan, const Settings& settings, const StickySecrets& 
         record.arena_offset.store(p.arena_offset, kRelaxed);
         record.half_bytes.store(p.half_bytes, kRelaxed);
       }
-      static_cast<void>(engine::publish_placement(table, p.record, p.groups, service.policy));
+      static_cast<void>(
+          engine::publish_placement(table, p.record, p.groups, published_policy(service)));
       record.changed_ns.store(shm::realtime_ns(), kRelaxed);
       record.settings_hash.store(p.settings_hash, kRelaxed);
     }

@@ -1,6 +1,7 @@
 // Writing and carrying over.
 #include "engine/checker/publishing/recorder.hpp"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -54,10 +55,11 @@ void Recorder::carry_again(const shm::CheckerSegment& old) {
   }
 }
 
-void Recorder::clean() const noexcept {
+void Recorder::clean() noexcept {
   const auto is_gone = [&](shm::EventWriter writer) {
-    // The lease says that no checker of another term lives, and this one is not writing now.
-    if (writer.row == shm::kCheckerWriter) return writer != me_;
+    // The lease says that no checker of another term lives, and this one is not writing now: a
+    // claim in its name is a dead checker's, or that of a worker gone mad.
+    if (writer.row == shm::kCheckerWriter) return true;
     if (writer.row >= rows_.size()) return true;  // nobody's: damage
     // [mm:events] acquire: pairs with the stores of take() and reap(); what the dead one stored
     // comes first.
@@ -65,8 +67,17 @@ void Recorder::clean() const noexcept {
         shm::unpack_identity(rows_[writer.row].claim.load(std::memory_order_acquire));
     return claim.phase != shm::Phase::live || claim.incarnation != writer.incarnation;
   };
-  static_cast<void>(shm::free_claims(table_.records, is_gone));
-  static_cast<void>(shm::free_claims(workers_.records, is_gone));
+  const auto free_in = [&](const shm::EventRingWriter& ring, std::size_t from, std::size_t count) {
+    if (ring.next == nullptr || from >= ring.records.size()) return;
+    static_cast<void>(shm::free_claims(
+        *ring.next, ring.records.subspan(from, std::min(count, ring.records.size() - from)),
+        is_gone));
+  };
+  // Only a dead checker can have left anything in the table's ring.
+  if (turn_ == kAtOnce) free_in(table_, 0, table_.records.size());
+  const std::size_t count = turn_ == kAtOnce ? workers_.records.size() : kCleanedPerTurn;
+  free_in(workers_, turn_ == kAtOnce ? 0 : turn_, count);
+  turn_ = turn_ == kAtOnce || turn_ + count >= workers_.records.size() ? 0 : turn_ + count;
 }
 
 }  // namespace ballast::checker

@@ -40,8 +40,11 @@ class Recorder {
   void carry_again(const shm::CheckerSegment& old);
   void forget_old() { old_workers_.reset(); }
 
-  // Frees what the dead had claimed. To be called about once a second.
-  void clean() const noexcept;
+  // Frees what the dead had claimed, and places that nobody can have written in earnest. The first
+  // time everywhere, then in a part of the workers' ring, which has its turn as a whole within
+  // kWorkerEvents / kCleanedPerTurn calls. To be called about once a second.
+  void clean() noexcept;
+  static constexpr std::size_t kCleanedPerTurn = 256;
 
  private:
   shm::EventWriter me_{};
@@ -49,6 +52,8 @@ class Recorder {
   shm::EventRingWriter workers_;
   std::span<shm::RowRecord> rows_;
   std::optional<shm::EventReader> old_workers_;
+  static constexpr std::size_t kAtOnce = ~std::size_t{0};
+  std::size_t turn_ = kAtOnce;  // the first place of the workers' ring to be cleaned next
   TransitionSink sink_;
 };
 

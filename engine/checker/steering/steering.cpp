@@ -313,6 +313,7 @@ void Steering::put_state(const Segment& segment, Instance& instance, std::uint64
   state.admin = now.admin;
   state.reason = now.reason;
   state.ejected = instance.ejection.active();
+  state.limited = engine::agent_limit(instance.agent) != 0;
   derive_use(state, instance.weight, service.trusted);
   put_details(segment, instance, now_ms);
   shm::Word64& word = segment.table.states[instance.slot];

@@ -5,11 +5,13 @@
 #include <map>
 #include <unordered_map>
 
+#include "shm/failure_counts.hpp"
+
 namespace ballast::checker {
 
 namespace {
 
-// Relaxed, all of them: a count says when to look, nothing is read on the strength of it.
+// Relaxed: of the instances, read after the service's ([mm:failure-counts]).
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
 std::uint64_t failures_of(const shm::CheckerSegment& segment, std::uint16_t slot) {
@@ -63,7 +65,7 @@ std::vector<InstanceId> WorkerWatch::failing(const shm::CheckerSegment& segment)
   std::vector<InstanceId> ids;
   if (segment.id != segment_) return ids;
   for (Service& service : services_) {
-    const std::uint64_t all = segment.workers.services[service.record].failures.load(kRelaxed);
+    const std::uint64_t all = shm::read_failures(segment.workers.services[service.record].failures);
     if (all == std::exchange(service.failures, all)) continue;
     for (const std::size_t index : service.watched) {
       Watched& one = watched_[index];
