@@ -160,7 +160,9 @@ TEST_CASE("what an agent said holds under the next checker and in a grown segmen
     CHECK(world.state(1).reason == Reason::agent_down);
     CHECK_FALSE(world.state(1).usable);
     CHECK(world.state(2).weight == shm::kWeightUnit / 2);
-    CHECK(world.state(3).plain);
+    CHECK(world.state(3).usable);
+    CHECK(world.state(3).limited);
+    CHECK_FALSE(world.state(3).plain);
   };
   check_all();
   world.open();
