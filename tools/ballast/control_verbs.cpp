@@ -325,7 +325,8 @@ void add_control_verbs(CLI::App& app, ControlOptions& options) {
   verb->add_option("WEIGHT", options.weight, "1 to 1000")->required();
   verb = waits(of_service("strategy", "have a service choose by another strategy"));
   verb->add_option("STRATEGY", options.strategy, "such as maglev or round_robin")->required();
-  verb = of_instances("eject", "keep instances out for a time, as outliers are");
+  verb = waits(of_instances(
+      "eject", "keep instances out for a time, as outliers are; --wait: until none is in flight"));
   verb->add_option("--for", options.duration, "how long: 30s, 5m, 2h; 0 takes back")->required();
   verb = waits(of_service("reset", "forget what operators changed"));
   verb->add_option("INSTANCE", options.instances, "of these alone");
@@ -376,7 +377,10 @@ CliOutput run_control_verb(const std::string& verb, const ControlOptions& given,
             {"timeout_ms", timeout->count()},
             {"progress", true}};
   if (const auto epoch = epoch_of(*answer)) wait["epoch"] = *epoch;
-  const bool drains = verb == "drain" || verb == "maint" || verb == "remove";
+  const bool ejects = verb == "eject";
+  if (ejects) wait["state"] = true;
+  const bool drains = verb == "drain" || verb == "maint" || verb == "remove" ||
+                      (ejects && number_of(request, "for_ms") != 0);
   if (drains) wait["instance"] = options.instances;
   std::string shown;
   const auto waited = client.ask(wait, *timeout + kPatience, [&](const json& line) {

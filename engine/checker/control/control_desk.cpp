@@ -431,7 +431,8 @@ void ControlDesk::wait(const Asker& asker, const Request& request) {
                    {}});
     return;
   }
-  WaitDesk::Wish wish{request.service, *record, epoch, {}, request.timeout, request.progress};
+  WaitDesk::Wish wish{request.service, *record,          epoch,        {},
+                      request.timeout, request.progress, request.state};
   if (!request.instances.empty()) {
     auto slots = draining_slots(publisher, *record, steward_.roster(), request);
     if (const auto* refusal = std::get_if<Refusal>(&slots)) {

@@ -31,14 +31,14 @@ constexpr std::array<VerbInfo, 16> kVerbs{{
     {Verb::status, "status", false, "", "service", "what runs here"},
     {Verb::sources, "sources", false, "", "service", "where instances come from, and how it goes"},
     {Verb::changes, "changes", false, "", "service", "what operators have changed"},
-    {Verb::wait, "wait", false, "service", "epoch instance timeout_ms progress",
+    {Verb::wait, "wait", false, "service", "epoch instance timeout_ms progress state",
      "until all workers have seen the epoch, and the instance has no requests in flight"},
     {Verb::help, "help", false, "", "", "this"},
 }};
 
-constexpr std::array<std::string_view, 14> kFields{
-    "verb", "id",    "service",  "instance", "weight", "tier",       "zone",
-    "name", "admin", "strategy", "for_ms",   "epoch",  "timeout_ms", "progress"};
+constexpr std::array<std::string_view, 15> kFields{
+    "verb",  "id",       "service", "instance", "weight",     "tier",     "zone", "name",
+    "admin", "strategy", "for_ms",  "epoch",    "timeout_ms", "progress", "state"};
 
 constexpr std::array kAdmins{shm::Admin::ready, shm::Admin::drain, shm::Admin::maintenance};
 
@@ -190,6 +190,9 @@ void read_field(const std::string& field, const json& value, Request& request) {
   } else if (field == "progress") {
     if (!value.is_boolean()) bad("progress must be true or false");
     request.progress = value.get<bool>();
+  } else if (field == "state") {
+    if (!value.is_boolean()) bad("state must be true or false");
+    request.state = value.get<bool>();
   }
 }
 

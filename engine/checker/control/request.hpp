@@ -67,6 +67,7 @@ struct Request {
   std::optional<std::uint64_t> epoch;
   Milliseconds timeout = kDefaultWait;
   bool progress = false;
+  bool state = false;  // waits for a change of states, such as an ejection, which has no epoch
 };
 
 // Why a request is not done; `code` is for programs.

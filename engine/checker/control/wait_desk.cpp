@@ -23,6 +23,7 @@ constexpr std::size_t kMaxWaiting = 64;       // more than clients there can be
 struct WaitDesk::Waiting {
   Asker asker;
   Wish wish;
+  Key key{};
   steady_clock::time_point since;
   steady_clock::time_point deadline;
   std::optional<steady_clock::time_point> told;
@@ -51,9 +52,11 @@ bool WaitDesk::add(const Asker& asker, Wish wish) {
   made->since = now;
   made->deadline = now + wish.timeout;
   made->wish = std::move(wish);
-  const Key key{made->wish.record, made->wish.epoch};
-  const auto [watch, is_new] =
-      watches_.try_emplace(key, Watch{SeenWatch(key.first, key.second, steady_ms()), {}, 0});
+  made->key = {made->wish.record, made->wish.epoch, made->wish.state ? ++last_state_ : 0};
+  // A later epoch than there is: nobody has seen it, so all who use the service are looked at.
+  const std::uint64_t epoch = made->wish.epoch + (made->wish.state ? 1 : 0);
+  const auto [watch, is_new] = watches_.try_emplace(
+      made->key, Watch{SeenWatch(made->wish.record, epoch, steady_ms()), {}, 0});
   ++watch->second.users;
   if (publisher != nullptr) {
     if (is_new) look(*publisher, watch->second);
@@ -68,7 +71,7 @@ bool WaitDesk::add(const Asker& asker, Wish wish) {
 }
 
 void WaitDesk::release(const Waiting& waiting) {
-  const auto watch = watches_.find({waiting.wish.record, waiting.wish.epoch});
+  const auto watch = watches_.find(waiting.key);
   if (watch != watches_.end() && --watch->second.users == 0) watches_.erase(watch);
 }
 
@@ -159,7 +162,7 @@ void WaitDesk::end_sum() {
 
 bool WaitDesk::judge(const Publisher& publisher, Waiting& waiting) {
   const auto now = steady_clock::now();
-  const Watch& watch = watches_.at({waiting.wish.record, waiting.wish.epoch});
+  const Watch& watch = watches_.at(waiting.key);
   const SeenReport& report = watch.report;
   if (report.done() && !waiting.seen_in) waiting.seen_in = rounds_;
   if (!report.done()) waiting.seen_in.reset();

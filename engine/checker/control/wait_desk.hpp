@@ -4,6 +4,7 @@
 // The control desk owns one; docs/control.md, "Waiting", says what is waited for.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -38,6 +39,9 @@ class WaitDesk {
     std::vector<DrainingSlot> slots;  // empty: whatever is in flight
     Milliseconds timeout{0};
     bool progress = false;
+    // For what has no epoch: whoever has read the service's newest one has still to be seen asleep,
+    // or at work for long enough.
+    bool state = false;
   };
 
   // `loop` must outlive the desk.
@@ -63,7 +67,9 @@ class WaitDesk {
     SeenReport report;
     std::size_t users = 0;
   };
-  using Key = std::pair<std::size_t, std::uint64_t>;
+  // Record and epoch; and for a change of states, which all have to see from then on, a number of
+  // its own.
+  using Key = std::array<std::uint64_t, 3>;
 
   void turn();
   void look(const Publisher& publisher, Watch& watch);
@@ -80,6 +86,7 @@ class WaitDesk {
   std::map<Key, Watch> watches_;
   Key looked_last_{};
   std::uint64_t rounds_ = 0;  // sums begun
+  std::uint64_t last_state_ = 0;
   std::optional<FlightSum> sum_;
   Timers::Id timer_;
 };

@@ -233,6 +233,56 @@ TEST_CASE("a drain waits for what is in flight, and for workers that may be in a
   close(ends[1]);
 }
 
+TEST_CASE("an ejection is waited for too: who might be in a pick, and what is in flight") {
+  const Stage stage;
+  Process daemon(stage.run());
+  daemon.wait_for(" ready");
+  const Attached worker(stage.files());
+  ballast_pick_t held = BALLAST_PICK_INIT;
+  for (int key = 0; held.port != 1001; ++key) {
+    REQUIRE(worker.pick("key " + std::to_string(key), held) == BALLAST_OK);
+    if (held.port != 1001) ballast_report(worker.handle, &held, BALLAST_SUCCESS, -1);
+  }
+  const std::string eject = "eject web " + Stage::address(1) + " --for 5m --wait --timeout ";
+  const Said late = stage.ballast(eject + "50ms");
+  CHECK_MESSAGE(late.status == 4, late.text);
+  CHECK(has(late.text, "1 requests are in flight"));
+  ballast_report(worker.handle, &held, BALLAST_SUCCESS, -1);
+  const Said done = stage.ballast(eject + "50s");
+  CHECK_MESSAGE(done.status == 0, done.text);
+  CHECK(has(done.text, "all 1 worker have seen it (1 had nothing to see), nothing is in flight"));
+  const Said back = stage.ballast("eject web " + Stage::address(1) + " --for 0 --wait");
+  CHECK_MESSAGE(back.status == 0, back.text);
+
+  // One that has read the newest epoch, and is stopped wherever it is.
+  std::array<int, 2> ends{};
+  REQUIRE(pipe(ends.data()) == 0);
+  const pid_t busy = fork();
+  REQUIRE(busy >= 0);
+  if (busy == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const Attached other(stage.files());
+    pick(other, 1);
+    if (write(ends[1], "x", 1) != 1) _exit(1);
+    volatile bool forever = true;
+    while (forever) {
+    }
+  }
+  char byte = 0;
+  REQUIRE(read(ends[0], &byte, 1) == 1);
+  REQUIRE(kill(busy, SIGSTOP) == 0);
+  int status = 0;
+  REQUIRE(waitpid(busy, &status, WUNTRACED) == busy);
+  const Said stopped =
+      stage.ballast("eject web " + Stage::address(2) + " --for 5m --wait --timeout 200ms");
+  CHECK(stopped.status == 4);
+  CHECK_MESSAGE(has(stopped.text, "pid " + std::to_string(busy) + " (stopped)"), stopped.text);
+  kill(busy, SIGKILL);
+  ballast::tests::exit_of(busy);
+  close(ends[0]);
+  close(ends[1]);
+}
+
 TEST_CASE("two operators at once: every change has an epoch of its own, and none is lost") {
   const Stage stage;
   Process daemon(stage.run());

@@ -45,10 +45,11 @@ TEST_CASE("fields are read") {
   CHECK(right(R"({"verb":"eject","service":"w","instance":"a:1","for_ms":0})").duration ==
         Milliseconds(0));
   const Request wait = right(
-      R"( {"verb":"wait","service":"w","epoch":9,"timeout_ms":10,"progress":true,"id":"x"} )");
+      R"( {"verb":"wait","service":"w","epoch":9,"timeout_ms":10,"progress":true,"state":true,"id":"x"} )");
   CHECK(wait.epoch == 9);
   CHECK(wait.timeout == Milliseconds(10));
   CHECK(wait.progress);
+  CHECK(wait.state);
   CHECK(wait.id == "\"x\"");
   CHECK(right(R"({"verb":"wait","service":"w"})").timeout == kDefaultWait);
 }
