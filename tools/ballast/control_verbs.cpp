@@ -380,7 +380,7 @@ CliOutput run_control_verb(const std::string& verb, const ControlOptions& given,
   const bool ejects = verb == "eject";
   if (ejects) wait["state"] = true;
   const bool drains = verb == "drain" || verb == "maint" || verb == "remove" ||
-                      (ejects && number_of(request, "for_ms") != 0);
+                      (ejects && request.value("for_ms", std::int64_t{0}) != 0);
   if (drains) wait["instance"] = options.instances;
   std::string shown;
   const auto waited = client.ask(wait, *timeout + kPatience, [&](const json& line) {
