@@ -15,11 +15,13 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <utility>
 
 #include "engine/checker/checker.hpp"
 #include "engine/checker/control/steward.hpp"
 #include "engine/checker/loop/loop.hpp"
 #include "engine/checker/probing/command_probe.hpp"
+#include "engine/checker/publishing/known_health.hpp"
 #include "shm/lease.hpp"
 #include "shm/paths.hpp"
 #include "tools/ballastd/config.hpp"
@@ -45,6 +47,7 @@ constexpr milliseconds kShadowAllowance{2000};  // beyond the longest check time
 constexpr milliseconds kSourcesPatience{2000};  // of services that have no instance without them
 constexpr milliseconds kHandoverPatience{10'000};
 constexpr milliseconds kHandoverPoll{2};
+constexpr milliseconds kRoomPeriod{30'000};  // before what had no room is tried again
 
 void tell(Level level, const char* name,
           std::vector<std::pair<std::string, std::string>> fields = {}) {
@@ -121,7 +124,8 @@ class Daemon {
   ~Daemon() {
     loop_.unwatch(signals_.descriptor());
     loop_.timers().destroy(log_timer_);
-    if (watchdog_timer_) loop_.timers().destroy(*watchdog_timer_);
+    for (const auto& timer : {watchdog_timer_, room_timer_})
+      if (timer) loop_.timers().destroy(*timer);
   }
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
@@ -204,13 +208,49 @@ class Daemon {
     if (const auto loaded = control_.load_changes(); !loaded)
       tell(Level::error, "changes_unreadable", {{"because", loaded.error().to_text()}});
     steward_.settle();
-    const auto taken = checker_.take(std::move(lease), steward_.roster().compose());
+    const Settings wanted = steward_.roster().compose();
+    auto taken = checker_.take(std::move(lease), wanted);
+    if (!taken && taken.error().kind == shm::ErrorKind::full)
+      taken = take_last_good(wanted, taken.error());
     if (!taken) return fail(with_advice(taken.error()));
     stage_ = Stage::office;
     tell_exceeded(steward_.roster().compose());
     control_.open();
     metrics_.follow(steward_.roster().configured());
     return true;
+  }
+
+  // There is no room for all that is wanted, but the table that is there has members: those that
+  // are still wanted go on being checked, and the rest is tried again and again.
+  shm::Status take_last_good(Settings wanted, const shm::Error& why) {
+    const auto known = checker::read_known_health(directory_);
+    std::size_t left_out = 0;
+    std::size_t kept = 0;
+    for (checker::ServiceSettings& service : wanted.services) {
+      left_out += std::erase_if(service.instances, [&](const checker::InstanceSettings& one) {
+        return !known.contains({service.name, one.endpoint.to_words()});
+      });
+      kept += service.instances.size();
+    }
+    std::erase_if(wanted.services, [](const checker::ServiceSettings& service) {
+      return service.instances.empty();
+    });
+    if (kept == 0) return why;
+    auto lease = shm::Lease::acquire(directory_, shm::Lease::Wait::no);
+    if (!lease) return lease.error();
+    if (const auto taken = checker_.take(std::move(*lease), wanted); !taken) return why;
+    tell(Level::error, "settings_not_published",
+         {{"because", with_advice(why)},
+          {"instances_left_out", std::to_string(left_out)},
+          {"next", "tries again"}});
+    room_timer_ = loop_.every(kRoomPeriod, [this] { look_for_room(); });
+    return shm::Done{};
+  }
+
+  void look_for_room() {
+    if (!steward_.apply()) return;
+    loop_.timers().destroy(*std::exchange(room_timer_, std::nullopt));
+    tell(Level::info, "settings_published");
   }
 
   // What the steward asks for, also while sources find things before anybody is in charge.
@@ -371,6 +411,8 @@ class Daemon {
       return {"not in charge yet: send SIGHUP again after the hand-over"};
     }
     if (auto exceeded = exceeded_limit(wanted)) return {std::move(*exceeded)};
+    if (auto exceeded = exceeded_memory(wanted, memory_limits(directory_), directory_))
+      return {std::move(*exceeded)};
     if (const auto may = control_.may_configure(wanted); !may) return {may.error().to_text()};
     if (const auto done = steward_.configure(std::move(wanted)); !done)
       return {with_advice(done.error())};
@@ -394,6 +436,7 @@ class Daemon {
   ServiceManager manager_;
   Timers::Id log_timer_;
   std::optional<Timers::Id> watchdog_timer_;
+  std::optional<Timers::Id> room_timer_;  // while not all settings are published
   bool stopping_ = false;
   bool failed_ = false;
   bool exceeded_ = false;
@@ -427,7 +470,10 @@ int run_daemon(const Options& options, Settings settings) {
     ~Flush() { flush_log(); }
   } flush_at_end;
   raise_descriptor_limit();
-  if (const auto exceeded = exceeded_limit(settings)) {
+  const std::string directory = directory_of(options, settings);
+  auto exceeded = exceeded_limit(settings);
+  if (!exceeded) exceeded = exceeded_memory(settings, memory_limits(directory), directory);
+  if (exceeded) {
     tell(Level::error, "failed", {{"because", *exceeded}});
     return 1;
   }

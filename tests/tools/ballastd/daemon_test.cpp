@@ -3,6 +3,8 @@
 #include <ballast.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +22,8 @@
 #include "shm/mapped_file.hpp"
 #include "shm/paths.hpp"
 #include "shm/views.hpp"
+#include "tests/support/skip.hpp"
+#include "tests/support/temp_dir.hpp"
 #include "tests/support/tiny_server.hpp"
 #include "tests/tools/ballastd/daemon_process.hpp"
 
@@ -234,6 +238,58 @@ TEST_CASE("what keeps it from starting is said in one line") {
   CHECK(group.wait_for_exit() == 1);
   CHECK(group.seen().find(":2:17: there is no group \"ballast-no-such-group\"") !=
         std::string::npos);
+}
+
+namespace {
+
+// In a file system of 8 MiB that only this thread and what it starts can see.
+void take_over_without_room() {
+  const ballast::tests::TempDir small;
+  if (::unshare(CLONE_NEWNS) != 0 ||
+      ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      ::mount("none", small.path().c_str(), "tmpfs", 0, "size=8m") != 0) {
+    return ballast::tests::skip("this process may not mount a file system of its own");
+  }
+  const Setting setting;
+  const std::vector<std::string> run{"--config", setting.file(), "--directory",
+                                     small.path() + "/files"};
+  {
+    Process first(run);
+    first.wait_for(" ready");
+    first.signal(SIGTERM);
+    CHECK(first.wait_for_exit() == 0);
+  }
+  const std::string filler = small.path() + "/filler";
+  {
+    std::ofstream file(filler, std::ios::binary);
+    const std::string block(4096, 'x');
+    while (file.write(block.data(), block.size()).flush()) {
+    }
+  }
+  std::string many = "[service.many]\ncheck.kind = \"none\"\ninstances = [";
+  for (int n = 1; n <= 200; ++n)
+    many += (n == 1 ? "\"127.5.0." : ", \"127.5.0.") + std::to_string(n) + ":80\"";
+  setting.write(setting.service() + many + "]\n");
+  Process second(run);
+  const std::string told = second.wait_for("settings_not_published");
+  CHECK(told.find("--shm-size") != std::string::npos);
+  CHECK(told.find("instances_left_out=200") != std::string::npos);
+  second.wait_for(" ready");
+  // What fits goes on being checked, and once there is room all of it holds.
+  second.signal(SIGHUP);
+  second.wait_for("reload_failed");
+  std::filesystem::remove(filler);
+  second.signal(SIGHUP);
+  CHECK(second.wait_for(" reloaded").find("instances=201") != std::string::npos);
+  second.signal(SIGTERM);
+  CHECK(second.wait_for_exit() == 0);
+  ::umount(small.path().c_str());
+}
+
+}  // namespace
+
+TEST_CASE("no room for new settings at the start: the last good ones go on") {
+  std::thread(take_over_without_room).join();
 }
 
 namespace {

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <utility>
@@ -60,6 +61,50 @@ TEST_CASE("a limit that is exceeded says how much is needed and what to raise") 
   CHECK(error->find("the limit is 1263") != std::string::npos);
   CHECK(error->find("LimitNOFILE=") != std::string::npos);
   CHECK(error->find("ulimit -n") != std::string::npos);
+}
+
+TEST_CASE("memory: what is needed grows with instances, workers and what is kept encrypted") {
+  checker::Settings settings = settings_of(1'000);
+  const MemoryNeeded plain = memory_needed(settings);
+  CHECK(plain.process > 1'000 * 2'000);
+  CHECK(plain.mapped > plain.files);
+  settings.services[0].check.tls.enabled = true;
+  CHECK(memory_needed(settings).process > plain.process);
+  settings.max_workers = 512;
+  CHECK(memory_needed(settings).mapped > plain.mapped);
+  CHECK(memory_needed(settings_of(2'000)).files > plain.files);
+}
+
+TEST_CASE("a limit on memory that is exceeded names what to raise") {
+  const checker::Settings settings = settings_of(1'000);
+  const MemoryNeeded needed = memory_needed(settings);
+  const auto error = [&](const MemoryLimits& limits) {
+    return exceeded_memory(settings, limits, "/dev/shm/x").value_or("");
+  };
+  CHECK(error({}).empty());
+  CHECK(error({needed.mapped, needed.process, needed.files}).empty());
+  const std::string cgroup = error({{}, needed.process - 1, {}});
+  CHECK(cgroup.find("1000 instances") != std::string::npos);
+  CHECK(cgroup.find("MemoryMax=") != std::string::npos);
+  CHECK(error({needed.mapped - 1, {}, {}}).find("LimitAS=") != std::string::npos);
+  const std::string space = error({{}, {}, needed.files - 1});
+  CHECK(space.find("/dev/shm/x") != std::string::npos);
+  CHECK(space.find("--shm-size") != std::string::npos);
+}
+
+TEST_CASE("of the cgroups that it is in, the tightest counts") {
+  const tests::TempDir root;
+  std::filesystem::create_directories(root.path() + "/a/b/c");
+  const auto write = [&](const char* group, const char* text) {
+    std::ofstream(root.path() + group + "/memory.max") << text;
+  };
+  CHECK_FALSE(cgroup_limit(root.path(), "/a/b/c"));
+  write("/a/b/c", "max\n");
+  CHECK_FALSE(cgroup_limit(root.path(), "/a/b/c"));
+  write("/a", "3000\n");
+  write("/a/b", "5000\n");
+  CHECK(cgroup_limit(root.path(), "/a/b/c") == 3000);
+  CHECK_FALSE(cgroup_limit(root.path(), "/"));
 }
 
 TEST_CASE("a full directory says what to do, other errors are left alone") {
