@@ -27,9 +27,13 @@ def processors():
     return allowed[0], allowed[1 % len(allowed)]
 
 
+def at_priority(level):
+    """Real-time where that is allowed, so that what else runs takes nothing from what is measured."""
+    return ("chrt", "-r", str(level)) if os.geteuid() == 0 else ()
+
+
 def on(processor):
-    priority = ("chrt", "-r", "10") if os.geteuid() == 0 else ()
-    return "taskset", "-c", str(processor), *priority
+    return "taskset", "-c", str(processor), *at_priority(10)
 
 
 def wrk(world, port, seconds, threads=1, connections=CONNECTIONS, check=True):
@@ -135,7 +139,7 @@ def sampled(world, contender, seconds):
     """Samples of perf in the workers while they are under load: {file of code: how many}."""
     data = world.path("perf.data")
     record = subprocess.Popen(
-        ["perf", "record", "-q", "-e", "cpu-clock", "-F", "4000", "-o", data,
+        [*at_priority(20), "perf", "record", "-q", "-e", "cpu-clock", "-F", "4000", "-o", data,
          "-p", ",".join(map(str, contender.workers)), "--", "sleep", str(seconds)],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wrk(world, contender.port, seconds + 1)

@@ -75,13 +75,18 @@ def failed_after_kill(rows, scale):
         rows.add(f"nginx.retried_after_kill_{name}", [retried for _, retried in seen[name]], "requests")
 
 
-def refused(port, count):
-    """Sends `count` requests that stay in flight, and how many are refused at once."""
+def hold(port, count):
+    """Requests that stay in flight."""
     streams = []
     for _ in range(count):
-        stream = socket.create_connection(("127.0.0.1", port), timeout=harness.PATIENCE_S)
-        stream.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
-        streams.append(stream)
+        streams.append(socket.create_connection(("127.0.0.1", port), timeout=harness.PATIENCE_S))
+        streams[-1].sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+    return streams
+
+
+def refused(port, count):
+    """Sends `count` requests that stay in flight, and how many are refused at once."""
+    streams = hold(port, count)
     time.sleep(1)
     out = 0
     for stream in streams:
@@ -90,14 +95,13 @@ def refused(port, count):
             out += re.match(rb"HTTP/1.1 50[0-9] ", stream.recv(4096)) is not None
         except BlockingIOError:
             pass
-    for stream in streams:
         stream.close()
     return out
 
 
 def worker_dies(world, name, http):
-    """Kills one of two workers under load. How many requests too few the instance takes afterwards, and
-    what the table says is in flight when nothing is."""
+    """Kills one of two workers, which has a dozen long requests, under load. How many requests too few the
+    instance takes afterwards, and what the table says is in flight when nothing is."""
     port, backend = harness.free_port(), harness.free_port()
     load_at, nginx_at = map(cost.on, cost.processors())
     world.backends(f"lo:{backend}", wrapper=load_at)
@@ -106,13 +110,16 @@ def worker_dies(world, name, http):
         world.ballastd(f"[service.checkout]\ninstances = [\"{instance}\"]\nmax_in_flight = {LIMIT}\n"
                        'check = { kind = "none" }\nbreaker = { enabled = false }\n', wrapper=load_at)
     nginx = world.nginx(http(world, instance) + harness.server(port), name=name, workers=2, wrapper=nginx_at)
+    held = hold(port, LIMIT // 2)
     load = threading.Thread(target=cost.wrk, args=(world, port, 2),
-                            kwargs={"check": False, "connections": LIMIT // 2})
+                            kwargs={"check": False, "connections": LIMIT // 4})
     load.start()
     time.sleep(1)
     victim = nginx.workers()[0]
     os.kill(victim, signal.SIGKILL)
     load.join()
+    for stream in held:
+        stream.close()
     harness.wait_for(lambda: len(nginx.workers()) == 2 and victim not in nginx.workers(), "a new worker")
     left = 0
     if name == "ballast":
@@ -120,6 +127,8 @@ def worker_dies(world, name, http):
             world.wait_in_flight("checkout", 0)
         except harness.Failed:
             left = world.counters("checkout")["in_flight"]
+    else:
+        time.sleep(1)  # the other worker notices who has left
     return refused(port, LIMIT), left
 
 

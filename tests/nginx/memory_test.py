@@ -52,8 +52,8 @@ def test_http(world):
         ("checkout", [good, also_good, says_503, resets, refuses]), ("slow", [hangs]))),
         f'sticky_key_file = "{key}"')
     log = "log_format all '$ballast_instance $ballast_reason $ballast_epoch $ballast_status';\n"
-    http = (log + upstream(world, arguments="key=$arg_user tries=6 sticky=cookie srv path=/") + upstream(world, "slow") +
-            upstream(world, "nobody", arguments="missing=wait") + server(
+    http = (log + upstream(world, arguments="key=$arg_user tries=6 sticky=cookie srv path=/") +
+            upstream(world, "slow") + upstream(world, "nobody", arguments="missing=wait") + server(
                 port, more="proxy_next_upstream error timeout http_503;\nproxy_next_upstream_tries 0;\n"
                 "location /slow { proxy_pass http://slow; proxy_read_timeout 100ms; }\n"
                 "location /nobody { proxy_pass http://nobody; }"))
