@@ -122,14 +122,18 @@ class Nginx:
                     text += file.read()[-last:]
         return text
 
-    def master(self):
-        with open(self.pid_file, encoding="ascii") as file:
-            return int(file.read() or 0)
+    def master(self, path=None):
+        """0 while there is none: a binary upgrade moves the file away and writes another."""
+        try:
+            with open(path or self.pid_file, encoding="ascii") as file:
+                return int(file.read() or 0)
+        except FileNotFoundError:
+            return 0
 
     def workers(self, master=None):
         """The workers that take connections: not those that leave."""
         out = []
-        for pid in children_of(master or self.master()):
+        for pid in children_of(self.master() if master is None else master):
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
                     line = file.read()
@@ -154,22 +158,24 @@ class Nginx:
         return old
 
     def stop(self, number=signal.SIGTERM):
-        masters = {self.process.pid}
-        for path in (self.pid_file, self.pid_file + ".oldbin"):
-            if os.path.exists(path):
-                with open(path, encoding="ascii") as file:
-                    masters.add(int(file.read() or self.process.pid))
-        everybody = masters.union(*map(children_of, masters))
-        for pid in filter(is_alive, masters):
-            os.kill(pid, number)
+        told, everybody = set(), {self.process.pid}
+
+        def is_gone():
+            # Again and again: a new binary may be about to write who it is.
+            for pid in {self.process.pid, self.master(), self.master(self.pid_file + ".oldbin")} - told - {0}:
+                everybody.update([pid, *children_of(pid)])
+                if is_alive(pid):
+                    os.kill(pid, number)
+                told.add(pid)
+            return not any(map(is_alive, everybody))
         try:
-            self.process.wait(PATIENCE_S)
-            wait_for(lambda: not any(map(is_alive, everybody)), "nginx to leave")
-        except (subprocess.TimeoutExpired, Failed):
+            wait_for(is_gone, "nginx to leave")
+        except Failed:
             for pid in filter(is_alive, everybody):
                 os.kill(pid, signal.SIGKILL)
-            self.process.wait()
             raise
+        finally:
+            self.process.wait()
 
 
 class Programs:
