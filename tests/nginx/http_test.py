@@ -78,7 +78,7 @@ def test_retries(world):
     nginx = world.nginx(LOG + upstream(world, arguments="key=$arg_user tries=5") + server(
         port, more="proxy_next_upstream error timeout http_500 http_503;\nproxy_next_upstream_tries 0;"),
         access_log=logged(world))
-    keys = 200
+    keys = 400
     equal(set(harness.bodies(port, [f"/?user=u{n}" for n in range(keys)])), {good}, "who answered")
     tries = {instance: 0 for instance in instances}
     reasons = set()

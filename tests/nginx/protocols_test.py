@@ -214,13 +214,13 @@ def test_fastcgi(world):
     world.nginx(upstream(world) + f"server {{\nlisten 127.0.0.1:{port};\nlocation / {{\nfastcgi_pass checkout;\n"
                 "fastcgi_keep_conn on;\nfastcgi_param REQUEST_METHOD $request_method;\n}\n}\n", workers=1)
     nth, place = {}, {}
-    for n in range(60):
-        answer = get(port, f"/?user={n % 10}")
+    for n in range(120):
+        answer = get(port, f"/?user={n % 60}")
         nth[answer.body] = nth.get(answer.body, 0) + 1
         equal(answer.headers["x-nth"], str(nth[answer.body]), "requests on the connection")
-        equal(place.setdefault(n % 10, answer.body), answer.body, "place of a key")
+        equal(place.setdefault(n % 60, answer.body), answer.body, "place of a key")
     equal(set(place.values()), set(instances), "who answered")
-    equal(world.counters("checkout")["success"], 60, "successes")
+    equal(world.counters("checkout")["success"], 120, "successes")
 
 
 def test_websocket(world):
