@@ -109,12 +109,17 @@ typedef struct {
 } ngx_ballast_peer_t;
 
 
+/* ngx_ballast_conf.c */
+
 ngx_int_t ngx_ballast_argument(ngx_conf_t *cf, ngx_ballast_conf_t *bcf,
     ngx_str_t *value);
 char *ngx_ballast_use(ngx_conf_t *cf, ngx_ballast_conf_t *bcf,
     ngx_array_t *spaces);
 void ngx_ballast_release(ngx_array_t *spaces);
 void ngx_ballast_attach(ngx_array_t *spaces, ngx_log_t *log);
+ngx_int_t ngx_ballast_attach_space(ngx_ballast_space_t *space, ngx_log_t *log);
+
+/* ngx_ballast.c */
 
 void ngx_ballast_spread(ngx_str_t *key, u_char *buf);
 ngx_int_t ngx_ballast_pick(ngx_peer_connection_t *pc, ngx_ballast_peer_t *bp);
@@ -123,12 +128,15 @@ void ngx_ballast_report(ngx_ballast_peer_t *bp, ballast_result_t *result);
 uint64_t ngx_ballast_elapsed(ngx_ballast_peer_t *bp);
 void ngx_ballast_cleanup(void *data);
 
+/* ngx_ballast_session.c */
+
 #if (NGX_SSL)
 ngx_int_t ngx_ballast_set_session(ngx_peer_connection_t *pc,
     ngx_ballast_peer_t *bp);
 void ngx_ballast_save_session(ngx_peer_connection_t *pc,
     ngx_ballast_peer_t *bp);
 #endif
+void ngx_ballast_free_sessions(void *data);
 
 
 /* big enough for what ngx_ballast_spread() makes */

@@ -1,0 +1,52 @@
+
+/*
+ * What the files of the http module share: an upstream's configuration, and
+ * what a request knows of its picks.  ngx_http_ballast_module.c says what the
+ * module is and what becomes of it when something dies.
+ */
+
+
+#ifndef _NGX_HTTP_BALLAST_H_INCLUDED_
+#define _NGX_HTTP_BALLAST_H_INCLUDED_
+
+
+#include <ngx_http.h>
+#include <ngx_ballast.h>
+
+
+typedef struct {
+    ngx_ballast_conf_t          ballast;
+    ngx_http_complex_value_t   *key;
+    ngx_str_t                   cookie;
+    ngx_str_t                   attributes;
+
+    unsigned                    no_token:1;     /* and that has been logged */
+} ngx_http_ballast_srv_conf_t;
+
+
+typedef struct {
+    ngx_ballast_peer_t          peer;
+    ngx_http_ballast_srv_conf_t
+                               *conf;
+    ngx_http_request_t         *request;
+    ngx_table_elt_t            *set_cookie;
+    u_char                      spread[NGX_BALLAST_SPREAD_LEN];
+} ngx_http_ballast_peer_t;
+
+
+/* ngx_http_ballast_cookie.c */
+
+ngx_int_t ngx_http_ballast_cookie_attribute(ngx_conf_t *cf,
+    ngx_http_ballast_srv_conf_t *hcf, ngx_str_t *value);
+ngx_int_t ngx_http_ballast_set_cookie(ngx_http_ballast_peer_t *hp);
+
+/* ngx_http_ballast_outcome.c */
+
+ballast_outcome_t ngx_http_ballast_outcome(ngx_http_request_t *r,
+    ngx_peer_connection_t *pc, ngx_uint_t state);
+uint32_t ngx_http_ballast_retry_after(ngx_http_upstream_t *u);
+ngx_table_elt_t *ngx_http_ballast_header(ngx_list_t *headers,
+    const char *name, size_t len);
+
+
+#endif /* _NGX_HTTP_BALLAST_H_INCLUDED_ */

@@ -1,0 +1,216 @@
+
+/*
+ * How a request ended, out of what nginx has seen of it, for the report of
+ * ngx_http_ballast_module.c.
+ */
+
+
+#include <ngx_http_ballast.h>
+
+
+static ngx_uint_t ngx_http_ballast_is_module(ngx_http_upstream_t *u,
+    const char *name, size_t len);
+static ballast_outcome_t ngx_http_ballast_grpc_outcome(ngx_http_upstream_t *u);
+
+
+/*
+ * nginx frees a peer as failed when it goes on to the next or gives up, and
+ * with a state of 0 when it is done with the request for whatever reason.
+ * keepalive has taken the connection away if the answer was complete.
+ */
+
+ballast_outcome_t
+ngx_http_ballast_outcome(ngx_http_request_t *r, ngx_peer_connection_t *pc,
+    ngx_uint_t state)
+{
+    ngx_uint_t            status, timedout, broken;
+    ngx_connection_t     *c;
+    ngx_event_pipe_t     *p;
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+    c = pc->connection;
+    status = u->headers_in.status_n;
+
+    timedout = c && (c->read->timedout || c->write->timedout);
+    broken = c && (c->read->eof || c->read->error || c->write->error);
+
+    if (state & NGX_PEER_FAILED) {
+
+        if (timedout) {
+            return BALLAST_TIMEOUT;
+        }
+
+        if (c == NULL || (!u->request_sent && !pc->cached)) {
+            /* refused, unreachable, or no TLS handshake */
+            return BALLAST_CONNECT_FAILURE;
+        }
+
+    } else if (u->state == NULL || u->state->header_time == (ngx_msec_t) -1) {
+
+        return r->connection->error ? BALLAST_CANCELLED : BALLAST_ABANDONED;
+    }
+
+    if (status == NGX_HTTP_SERVICE_UNAVAILABLE
+        || status == NGX_HTTP_TOO_MANY_REQUESTS)
+    {
+        return BALLAST_OVERLOAD;
+    }
+
+    if (status >= NGX_HTTP_INTERNAL_SERVER_ERROR) {
+        return BALLAST_SERVER_ERROR;
+    }
+
+    if (state & NGX_PEER_FAILED) {
+        /* no answer, or not one of HTTP */
+        return (broken || !u->request_sent) ? BALLAST_RESET
+                                            : BALLAST_SERVER_ERROR;
+    }
+
+    if (u->upgrade) {
+        return BALLAST_SUCCESS;
+    }
+
+    if (timedout) {
+        return BALLAST_TIMEOUT;
+    }
+
+    p = u->pipe;
+
+    if (u->buffering && p) {
+
+        if (p->upstream_error
+            || (p->upstream_eof && !p->upstream_done && p->length > 0))
+        {
+            return BALLAST_RESET;
+        }
+
+    } else if (broken && u->length > 0) {
+        return BALLAST_RESET;
+    }
+
+    if (ngx_http_ballast_is_module(u, "grpc", 4)) {
+        return ngx_http_ballast_grpc_outcome(u);
+    }
+
+    if (u->headers_in.status_line.len == 0
+        && ngx_http_ballast_is_module(u, "proxy", 5))
+    {
+        /* not HTTP at all, which nginx passes on as an answer of HTTP/0.9 */
+        return BALLAST_SERVER_ERROR;
+    }
+
+    return BALLAST_SUCCESS;
+}
+
+
+static ngx_uint_t
+ngx_http_ballast_is_module(ngx_http_upstream_t *u, const char *name,
+    size_t len)
+{
+    return u->conf->module.len == len
+           && ngx_strncmp(u->conf->module.data, name, len) == 0;
+}
+
+
+/* those codes that blame the server, not the request */
+
+static ballast_outcome_t
+ngx_http_ballast_grpc_outcome(ngx_http_upstream_t *u)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_http_ballast_header(&u->headers_in.trailers, "grpc-status", 11);
+
+    if (h == NULL) {
+        h = ngx_http_ballast_header(&u->headers_in.headers, "grpc-status", 11);
+    }
+
+    if (h == NULL) {
+        return BALLAST_SUCCESS;
+    }
+
+    switch (ngx_atoi(h->value.data, h->value.len)) {
+
+    case 4:   /* deadline exceeded */
+        return BALLAST_TIMEOUT;
+
+    case 8:   /* resource exhausted */
+        return BALLAST_OVERLOAD;
+
+    case 2:   /* unknown */
+    case 13:  /* internal */
+    case 14:  /* unavailable */
+    case 15:  /* data loss */
+        return BALLAST_SERVER_ERROR;
+
+    default:
+        return BALLAST_SUCCESS;
+    }
+}
+
+
+uint32_t
+ngx_http_ballast_retry_after(ngx_http_upstream_t *u)
+{
+    time_t            sec;
+    ngx_table_elt_t  *h;
+
+    h = ngx_http_ballast_header(&u->headers_in.headers, "retry-after", 11);
+
+    if (h == NULL) {
+        return 0;
+    }
+
+    sec = ngx_atotm(h->value.data, h->value.len);
+
+    if (sec == (time_t) NGX_ERROR) {
+        sec = ngx_parse_http_time(h->value.data, h->value.len);
+
+        if (sec == (time_t) NGX_ERROR) {
+            return 0;
+        }
+
+        sec -= ngx_time();
+    }
+
+    if (sec <= 0) {
+        return 0;
+    }
+
+    return (sec > 86400) ? 86400 * 1000 : (uint32_t) sec * 1000;
+}
+
+
+ngx_table_elt_t *
+ngx_http_ballast_header(ngx_list_t *headers, const char *name, size_t len)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &headers->part;
+    h = part->elts;
+
+    for (i = 0; /* void */; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len == len
+            && h[i].hash != 0
+            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
+        {
+            return &h[i];
+        }
+    }
+
+    return NULL;
+}
