@@ -75,12 +75,13 @@ class Load:
         while not self.stop.is_set():
             try:
                 connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+                begun = time.monotonic()
                 connection.request("GET", "/")
                 answer = connection.getresponse()
                 body = answer.read().decode()
                 with self.lock:
                     if answer.status == 200:
-                        self.answers.append(int(body))
+                        self.answers.append((begun, int(body)))
                     else:
                         self.failures.append(f"{answer.status}: {body}")
             except (OSError, http.client.HTTPException) as error:
@@ -90,11 +91,15 @@ class Load:
 
     def next_answers(self, count):
         """Who gives the next answers, of requests that begin after this call."""
-        with self.lock:
-            begin = len(self.answers) + CLIENTS
-        until(f"{count} answers", lambda: len(self.answers) >= begin + count)
-        with self.lock:
-            return self.answers[begin:begin + count]
+        now, found = time.monotonic(), []
+
+        def enough():
+            with self.lock:
+                found[:] = [who for begun, who in self.answers[-2 * count:] if begun > now]
+            return len(found) >= count
+
+        until(f"{count} answers", enough)
+        return found
 
     def end(self):
         self.stop.set()
