@@ -18,7 +18,7 @@
 #include "engine/checker/probing/note.hpp"
 #include "engine/checker/probing/outcome.hpp"
 #include "engine/checker/probing/recipe.hpp"
-#include "engine/checker/probing/start_plan.hpp"
+#include "engine/checker/probing/schedule.hpp"
 #include "engine/checker/probing/tls_streams.hpp"
 
 namespace ballast::checker {
@@ -34,21 +34,18 @@ constexpr std::size_t kept_limit(std::size_t max_streams) {
 // How soon an attempt to connect after a lost connection is made again; longer than a round trip
 // within a site, and far shorter than the kernel's second.
 constexpr Microseconds kSecondAttempt{100'000};
-// When all streams are in use, look again after this long.
-constexpr Microseconds kPostpone{5000};
-// And so when as many commands run as may: each is a process, so they take their time.
-constexpr Microseconds kCommandPostpone{50'000};
 // A deadline that is noticed this late says more about this process than about the server.
 constexpr auto kStalled = std::chrono::milliseconds(200);
-// What is held back is wanted again as soon as that.
-constexpr Delay kHeldBack{Microseconds(1000), Microseconds(3000)};
 constexpr std::size_t kCacheLine = 64;
 // How often the log may complain that checks cannot be made.
 constexpr auto kComplaintEvery = std::chrono::seconds(10);
 
 }  // namespace
 
-class Prober::Impl final : public StreamHandler, public CommandHandler, public TimerHandler {
+class Prober::Impl final : public StreamHandler,
+                           public CommandHandler,
+                           public TimerHandler,
+                           private Schedule::Starter {
  public:
   Impl(Loop& loop, ProberOptions options, OnVerdict on_verdict, OnCheck on_check)
       : loop_(loop),
@@ -56,15 +53,13 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
         options_(std::move(options)),
         on_verdict_(std::move(on_verdict)),
         on_check_(std::move(on_check)),
-        random_(options_.seed),
-        recipes_(loop, encrypted_),
-        newcomers_timer_(loop.timers().create([this] { plan_newcomers(); })) {}
+        schedule_(loop.timers(), *this, options_.seed),
+        recipes_(loop, encrypted_) {}
 
   ~Impl() {
     for (const auto& entry : index_of_)
       retire(entry.second);
     targets_.clear();  // before what they are made of
-    loop_.timers().destroy(newcomers_timer_);
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -98,11 +93,9 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
     if (is_same(target, instance, check)) return true;
     if (can_wait(target, check)) {
       target.successor = std::make_unique<Successor>(instance, recipes_.get(check));
-      count(target, check.interval);
-      unplan(target);
+      schedule_.count(target, check.interval);
     } else {
       drop_connections(target);
-      target.phase = Phase::resting;
       configure(target, instance, check);
     }
     schedule_first(target);
@@ -124,7 +117,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
     const auto found = index_of_.find(id);
     if (found == index_of_.end()) return false;
     Target& target = *targets_[found->second];
-    if (target.phase != Phase::resting || target.check().kind == CheckKind::none) return true;
+    if (!target.resting() || target.check().kind == CheckKind::none) return true;
     if (target.health.on_failures_reported(target.check(), Clock::now())) start_at_once(target);
     return true;
   }
@@ -136,14 +129,17 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
     target.health.on_demand(demand);
     // What was put off for the demand there was may be too far away for what there is.
     const Microseconds interval = target.health.interval(target.check());
-    const bool waits = target.phase == Phase::resting && target.slot != Target::kUnplanned;
-    if (waits && target.due > Clock::now() + interval) plan(target, {Microseconds(1), interval});
+    const bool waits = target.phase == Phase::planned;
+    if (waits && target.due > Clock::now() + interval) {
+      schedule_.plan(target, {Microseconds(1), interval});
+    }
     return true;
   }
 
   [[nodiscard]] ProberStats stats() const {
     ProberStats stats = stats_;
     stats.targets = index_of_.size();
+    stats.held_back = schedule_.held_back();
     if (commands_ != nullptr) {
       stats.commands_running = commands_->running();
       stats.commands_stuck = commands_->stuck();
@@ -153,12 +149,11 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
 
   void on_connect(StreamId stream, std::uint64_t user) override {
     Target* target = find(stream, user);
-    if (target == nullptr || target->phase != Phase::connecting) return;
+    if (target == nullptr || !connecting(*target)) return;
     if (target->exchange->connecting_is_all()) {
       return finish_check(*target, {Reason::passed, 0, {}}, /*keep=*/true);
     }
-    target->phase = Phase::awaiting;
-    if (std::exchange(target->hurried, false)) {
+    if (std::exchange(target->phase, Phase::awaiting) == Phase::hurrying) {
       loop_.timers().arm(target->timer, target->started + target->check().timeout);
     }
   }
@@ -166,7 +161,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
   void on_data(StreamId stream, std::uint64_t user, std::string_view bytes) override {
     Target* target = find(stream, user);
     if (target == nullptr) return;
-    if (stream == target->sentinel || target->phase == Phase::resting) {
+    if (stream == target->sentinel || target->resting()) {
       return on_unasked(*target, stream, bytes);
     }
     take(*target, target->exchange->on_bytes(bytes));
@@ -181,16 +176,13 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
       return on_kept_lost(*target);
     }
     target->stream = {};
-    switch (target->phase) {
-      case Phase::resting:
-        --stats_.kept;
-        return on_kept_lost(*target);
-      case Phase::connecting:
-        if (is_local(error)) return give_up(*target, error);
-        return finish_check(*target, ended(*target, connect_failure(error), error));
-      case Phase::awaiting:
-        return on_end_in_check(*target, error);
+    if (target->resting()) {
+      --stats_.kept;
+      return on_kept_lost(*target);
     }
+    if (!connecting(*target)) return on_end_in_check(*target, error);
+    if (is_local(error)) return give_up(*target, error);
+    finish_check(*target, ended(*target, connect_failure(error), error));
   }
 
   void on_time(std::uint64_t user) override { on_timer(static_cast<std::uint32_t>(user)); }
@@ -202,12 +194,11 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
   void on_command_end(std::uint64_t user, CheckResult result) override {
     Target& target = *targets_[user];  // of one that is gone nothing is reported
     target.command->running = 0;
+    schedule_.room_again(Schedule::For::command);
     finish_check(target, std::move(result));
   }
 
  private:
-  enum class Phase : std::uint8_t { resting, connecting, awaiting };
-
   struct Command {
     CommandRequest request;
     CommandProbe::Id running = 0;
@@ -219,21 +210,12 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
     std::shared_ptr<const Recipe> recipe;
   };
 
-  struct Target {
+  struct Target : Scheduled {
     Target(const CheckSettings& settings, Health known) : health(settings, known) {}
 
     InstanceId id = 0;
-    std::uint32_t index = 0;
-    Phase phase = Phase::resting;
-    bool reused = false;    // the check runs on a kept connection
-    bool hurried = false;   // the check was brought forward by a lost connection, first attempt
-    bool newcomer = false;  // its first check is not planned yet
-    bool urgent = false;    // the check that is due waits for no other
-    Timers::Id timer = 0;
     StreamId stream;    // of the check that runs; between checks the kept one that the next uses
     StreamId sentinel;  // the kept one that is only watched
-    StartPlan::Slot slot = kUnplanned;
-    Clock::time_point due;  // the check that is planned, when it was wanted
     Clock::time_point started;
     shm::Endpoint endpoint;  // where it is checked
     std::shared_ptr<const Recipe> recipe;
@@ -242,10 +224,8 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
     std::unique_ptr<TlsPeer> tls;      // null: nothing is encrypted
     std::unique_ptr<Successor> successor;
     std::size_t text_hash = 0;  // of how the instance is written
-    Microseconds counted{0};    // the interval that the plan has been told; 0: none
     HealthMachine health;
 
-    static constexpr StartPlan::Slot kUnplanned = ~StartPlan::Slot{0};
     [[nodiscard]] const CheckSettings& check() const noexcept { return recipe->settings; }
     [[nodiscard]] Streams& streams() const noexcept { return *recipe->streams; }
   };
@@ -302,8 +282,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
   // With all instances updated at once, closing their connections at once would keep the loop from
   // everything else. A connection that rests may do so until the next check ends it.
   static bool can_wait(const Target& target, const CheckSettings& check) {
-    return target.phase == Phase::resting && (target.stream || target.sentinel) &&
-           check.kind != CheckKind::none;
+    return target.resting() && (target.stream || target.sentinel) && check.kind != CheckKind::none;
   }
 
   void succeed(Target& target) {
@@ -316,9 +295,9 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
   void configure(Target& target, const InstanceSettings& instance, const CheckSettings& check) {
     target.successor.reset();
     target.exchange.reset();  // before the recipe that it speaks by
-    leave_plan(target);
+    leave_schedule(target);
     target.recipe = recipes_.get(check);
-    if (check.kind != CheckKind::none) count(target, check.interval);
+    if (check.kind != CheckKind::none) schedule_.count(target, check.interval);
     target.endpoint = checked_endpoint(instance, check);
     target.text_hash = hash_of(instance.text);
     target.exchange = make_exchange(*target.recipe, instance);
@@ -333,68 +312,28 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
                                check.max_output_bytes, target.index};
   }
 
-  void leave_plan(Target& target) {
-    count(target, Microseconds(0));
-    unplan(target);
+  void leave_schedule(Target& target) {
+    schedule_.count(target, Microseconds(0));
+    schedule_.leave(target);
+    target.phase = Phase::idle;
   }
 
-  // Tells the plan how often the target is checked; 0: never.
-  void count(Target& target, Microseconds interval) {
-    if (target.counted != Microseconds(0)) starts_.remove(target.counted);
-    target.counted = interval;
-    if (interval != Microseconds(0)) starts_.add(interval);
-  }
-
-  // First checks are planned together once all newcomers of this turn are known: how close they
-  // may come depends on how many there are.
   void schedule_first(Target& target) {
-    loop_.timers().disarm(target.timer);
-    // A newcomer of this turn may have been told meanwhile that it is not to be checked.
-    const bool checked = target.check().kind != CheckKind::none;
-    const bool waits_already = std::exchange(target.newcomer, checked);
-    if (!checked) return;
-    if (!waits_already) newcomers_.push_back(target.index);
-    loop_.timers().arm(newcomers_timer_, Clock::now());
-  }
-
-  void plan_newcomers() {
-    for (const std::uint32_t index : std::exchange(newcomers_, {})) {
-      Target* target = targets_[index].get();
-      // It may be gone by now, and its place another's; or its check was brought forward.
-      if (target == nullptr || !std::exchange(target->newcomer, false)) continue;
-      const bool waits = target->phase == Phase::resting && target->slot == Target::kUnplanned;
-      if (waits) plan(*target, {});
+    if (target.check().kind == CheckKind::none && target.successor == nullptr) {
+      return loop_.timers().disarm(target.timer);
     }
-  }
-
-  void unplan(Target& target) {
-    if (target.slot != Target::kUnplanned) starts_.release(target.slot);
-    target.slot = Target::kUnplanned;
-  }
-
-  void plan(Target& target, const Delay& delay) {
-    target.due = put_off(target, delay);
-    target.urgent = false;
-  }
-
-  // Plans without forgetting since when the check has been due.
-  TimePoint put_off(Target& target, const Delay& delay) {
-    unplan(target);
-    const StartPlan::Place place = starts_.plan(Clock::now(), delay, random_);
-    target.slot = place.slot;
-    loop_.timers().arm(target.timer, place.when);
-    return place.when;
+    schedule_.plan_first(target);
   }
 
   void retire(std::uint32_t index) {
     Target& target = *targets_[index];
     drop_connections(target);
-    leave_plan(target);
+    leave_schedule(target);
     loop_.timers().destroy(target.timer);
   }
 
   void drop_connections(Target& target) {
-    if (target.stream && target.phase == Phase::resting) --stats_.kept;
+    if (target.stream && target.resting()) --stats_.kept;
     if (target.sentinel) --stats_.kept;
     close(target, target.stream);
     close(target, target.sentinel);
@@ -407,10 +346,10 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
 
   void on_timer(std::uint32_t index) {
     Target& target = *targets_[index];
-    if (target.phase == Phase::resting) return on_due(target);
+    if (target.resting()) return on_due(target);
     const bool shakes_hands = target.tls != nullptr && encrypted_.shakes_hands(target.stream);
-    if (target.hurried && target.phase == Phase::connecting) {
-      target.hurried = false;
+    if (target.phase == Phase::hurrying) {
+      target.phase = Phase::connecting;
       if (shakes_hands) {
         return loop_.timers().arm(target.timer, target.started + target.check().timeout);
       }
@@ -422,7 +361,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
     // If this fires much too late, it is this process that was not running (stopped, swapped out,
     // starved), and an answer may be waiting unread: no reason to blame the server.
     const auto deadline = target.started + target.check().timeout;
-    const bool connecting = target.phase == Phase::connecting;
+    const bool unconnected = connecting(target);
     close(target, target.stream);
     std::string printed;
     if (target.command != nullptr)
@@ -436,49 +375,55 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
     if (shakes_hands) {
       return finish_check(target, {Reason::timeout, ETIMEDOUT, {}, "in the TLS handshake", {}});
     }
-    if (connecting) return finish_check(target, {Reason::connect_timeout, ETIMEDOUT, {}});
+    if (unconnected) return finish_check(target, {Reason::connect_timeout, ETIMEDOUT, {}});
     CheckResult result = target.exchange->on_timeout();
     if (result.reason == Reason::none) result = {Reason::timeout, ETIMEDOUT, {}};
     finish_check(target, std::move(result));
   }
 
+  [[nodiscard]] static bool connecting(const Target& target) noexcept {
+    return target.phase == Phase::connecting || target.phase == Phase::hurrying;
+  }
+
   void on_due(Target& target) {
     // First, since who finds no room must not take another's turn to start, again and again.
-    if (lacks_room(target)) {
-      unplan(target);
-      return postpone(target);
+    const Schedule::For needed = needs(target);
+    if (lacks_room(target) || (!target.stream && schedule_.anybody_waits(needed))) {
+      return postpone(target, /*hurried=*/false);
     }
-    if (!target.urgent && !starts_.may_start(Clock::now())) {
-      ++stats_.held_back;
-      put_off(target, kHeldBack);
-      return;
-    }
-    start_check(target);
+    if (schedule_.on_due(target)) start_check(target);
   }
 
-  // As many streams, or processes, are in use as may be, and it would need one more.
+  [[nodiscard]] Scheduled* scheduled(std::uint32_t index) override { return targets_[index].get(); }
+
+  void start(std::uint32_t index, bool hurried) override { start_check(*targets_[index], hurried); }
+
+  // As many streams, or processes, are in use as may be.
+  [[nodiscard]] bool has_room(Schedule::For what) const override {
+    if (what == Schedule::For::command) return commands_ == nullptr || !commands_->full();
+    return loop_.open_streams() < loop_.max_streams();
+  }
+
+  [[nodiscard]] static Schedule::For needs(const Target& target) {
+    return target.command != nullptr ? Schedule::For::command : Schedule::For::stream;
+  }
   [[nodiscard]] bool lacks_room(const Target& target) const {
-    if (target.command != nullptr) return commands_->full();
-    return !target.stream && loop_.open_streams() >= loop_.max_streams();
+    return !target.stream && !has_room(needs(target));
   }
 
-  void postpone(Target& target) {
+  void postpone(Target& target, bool hurried) {
     ++stats_.postponed;
-    const Microseconds wait = target.command != nullptr ? kCommandPostpone : kPostpone;
-    loop_.timers().arm(target.timer, Clock::now() + wait);
+    schedule_.wait(target, needs(target), hurried);
   }
 
   // Whatever the plan says. `hurried`: because a connection was lost just now.
   void start_at_once(Target& target, bool hurried = false) {
     ++stats_.brought_forward;
-    target.due = Clock::now();
-    target.urgent = true;
-    start_check(target, hurried);
+    if (schedule_.start_at_once(target, hurried)) start_check(target, hurried);
   }
 
   void start_check(Target& target, bool hurried = false) {
-    unplan(target);
-    target.newcomer = false;  // its timer is this check's now
+    schedule_.leave(target);
     succeed(target);
     if (target.command != nullptr) return start_command(target);
     if (target.exchange == nullptr || target.recipe->streams == nullptr) {
@@ -488,18 +433,15 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
     if (target.stream && target.tls != nullptr && !encrypted_.still_trusted(target.stream)) {
       drop_kept(target, target.stream);
     }
-    if (lacks_room(target)) return postpone(target);
-    const bool reuse = bool{target.stream};
+    if (lacks_room(target)) return postpone(target, hurried);
     begin_check(target);
-    target.hurried = false;
     loop_.timers().arm(target.timer, target.started + target.check().timeout);
-    if (!reuse) {
+    if (!target.stream) {
       if (hurried) hurry(target);
-      return connect(target);
+      return connect(target, hurried);
     }
     --stats_.kept;
-    target.reused = true;
-    target.phase = Phase::awaiting;
+    target.phase = Phase::asking;
     if (Payload first = target.exchange->begin(/*new_connection=*/false)) {
       target.streams().send(target.stream, std::move(first));
     }
@@ -511,7 +453,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
   }
 
   void start_command(Target& target) {
-    if (lacks_room(target)) return postpone(target);
+    if (lacks_room(target)) return postpone(target, /*hurried=*/false);
     begin_check(target);
     loop_.timers().arm(target.timer, target.started + target.check().timeout);
     target.phase = Phase::awaiting;
@@ -521,16 +463,15 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
     target.command->running = started.id;
   }
 
-  void connect(Target& target) {
+  void connect(Target& target, bool hurried = false) {
     ++stats_.connects;
-    target.reused = false;
-    target.phase = Phase::connecting;
+    target.phase = hurried ? Phase::hurrying : Phase::connecting;
     OpenRequest request;
     request.peer = target.endpoint;
     request.first = target.exchange->begin(/*new_connection=*/true);
     request.receive = !target.exchange->connecting_is_all() || target.recipe->watches;
     request.datagram = target.check().kind == CheckKind::udp;
-    request.doubtful = target.hurried;
+    request.doubtful = hurried;
     request.abrupt = ends_abruptly(target);
     request.tls = target.tls.get();
     request.handler = this;
@@ -552,7 +493,6 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
   // made a second time if it is not answered soon; the check's time goes on.
   void hurry(Target& target) {
     const auto deadline = target.started + target.check().timeout;
-    target.hurried = true;
     loop_.timers().arm(target.timer, std::min(deadline, Clock::now() + kSecondAttempt));
   }
 
@@ -580,11 +520,11 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
     ++stats_.stale_retries;
     static_cast<void>(target.health.on_connection_lost(target.check(), Clock::now()));
     hurry(target);
-    connect(target);
+    connect(target, /*hurried=*/true);
   }
 
   void on_end_in_check(Target& target, int error) {
-    if (target.reused && !target.exchange->answered()) return ask_elsewhere(target);
+    if (target.phase == Phase::asking && !target.exchange->answered()) return ask_elsewhere(target);
     if (error == 0) return take(target, target.exchange->on_close());
     if (is_local(error)) return give_up(target, error);
     // Datagrams have no connection to be lost: only the answer says that nobody listens.
@@ -601,7 +541,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
       drop_kept(target, stream);
       return on_kept_lost(target);
     }
-    const bool resting = target.phase == Phase::resting;
+    const bool resting = target.resting();
     if (unasked.changed && resting && target.health.on_change_told(target.check(), Clock::now())) {
       start_at_once(target);
     }
@@ -616,7 +556,7 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
   // The connection that was being kept is gone.
   void on_kept_lost(Target& target) {
     ++stats_.connections_lost;
-    const bool resting = target.phase == Phase::resting;
+    const bool resting = target.resting();
     // With a check already under way beside it, that one's result decides.
     if (target.health.on_connection_lost(target.check(), Clock::now()) && resting) {
       start_at_once(target, /*hurried=*/true);
@@ -641,14 +581,15 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
     const auto now = Clock::now();
     result.latency = std::chrono::duration_cast<Microseconds>(now - target.started);
     keep_or_close(target, keep);
-    target.phase = Phase::resting;
+    target.phase = Phase::idle;
     ++stats_.checks;
     stats_.durations.add(result.latency);
     const HealthMachine::Step step = target.health.on_result(target.check(), result.reason, now);
     if (step.delay == Delay{}) {
-      check_again_at_once(target);
+      ++stats_.brought_forward;
+      schedule_.press(target);
     } else {
-      plan(target, step.delay);
+      schedule_.plan(target, step.delay);
     }
     // Last, since the listeners may remove this very target.
     const InstanceId id = target.id;
@@ -656,20 +597,11 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
     if (step.healthy.has_value()) on_verdict_(id, Verdict{*step.healthy, result});
   }
 
-  // In this turn of the loop, but not from within this check's end.
-  void check_again_at_once(Target& target) {
-    ++stats_.brought_forward;
-    unplan(target);
-    target.urgent = true;
-    target.due = Clock::now();
-    loop_.timers().arm(target.timer, target.due);
-  }
-
   void give_up(Target& target, int error) {
-    target.phase = Phase::resting;
+    target.phase = Phase::idle;
     ++stats_.no_result;
     const auto now = Clock::now();
-    plan(target, target.health.on_no_result(target.check()));
+    schedule_.plan(target, target.health.on_no_result(target.check()));
     if (!options_.log || now - last_complaint_ < kComplaintEvery) return;
     last_complaint_ = now;
     const std::string what = target.command == nullptr || target.check().command.empty()
@@ -685,14 +617,11 @@ class Prober::Impl final : public StreamHandler, public CommandHandler, public T
   ProberOptions options_;
   OnVerdict on_verdict_;
   OnCheck on_check_;
-  Random random_;
   ProberStats stats_;
   Clock::time_point last_complaint_{};
   std::unique_ptr<CommandProbe> commands_;  // from the first check that needs it
-  StartPlan starts_;
+  Schedule schedule_;
   RecipeBook recipes_;
-  Timers::Id newcomers_timer_;
-  std::vector<std::uint32_t> newcomers_;
   std::unordered_map<InstanceId, std::uint32_t> index_of_;
   std::vector<std::unique_ptr<Target>> targets_;
   std::vector<std::uint32_t> free_;

@@ -68,7 +68,7 @@ StartPlan::Place StartPlan::plan(TimePoint now, const Delay& delay, Random& rand
   const TimePoint low = now + delay.low;
   const TimePoint high = now + std::max(delay.low, delay.high);
   const Slot end = begin_ + kSlots;
-  if (slot_of(low) >= end) return {now + draw(delay, random), 0};
+  if (slot_of(low) >= end) return {now + draw(delay, random), kBeyond};
 
   const Slot first = slot_of(low);
   const std::uint64_t width = std::min(slot_of(high), end - 1) - first + 1;
@@ -117,6 +117,20 @@ bool StartPlan::may_start(TimePoint now) noexcept {
   if (started_sum_ + 1 > limit || started_[newest_ % kWindow] + 1 > at_once) return false;
   ++started_[newest_ % kWindow];
   ++started_sum_;
+  return true;
+}
+
+bool StartPlan::may_hurry(TimePoint now) noexcept {
+  using std::chrono::milliseconds;
+  const auto ms = static_cast<std::uint64_t>(now.time_since_epoch() / milliseconds(1));
+  if (ms > hurry_ms_) {
+    const std::uint64_t earned = std::min<std::uint64_t>(ms - hurry_ms_, kHurryBurst) * kHurryPerMs;
+    hurry_left_ =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(hurry_left_ + earned, kHurryBurst));
+    hurry_ms_ = ms;
+  }
+  if (hurry_left_ == 0) return false;
+  --hurry_left_;
   return true;
 }
 

@@ -1,10 +1,10 @@
 // When planned checks are made, so that never many start at once: not after a start or a reload,
-// not while a network comes back, not when this process was kept from running. Checks that a lost
-// connection or reported failures bring forward are not planned, and not counted here. It knows how
-// many checks a second there are to be, plans each where there is room near the time that is
-// wanted, and holds back what would be too much when its time has come. Pure: no clock, no timers,
-// randomness from the caller. The prober owns one; a checker that takes over starts with an empty
-// plan.
+// not while a network comes back, not when this process was kept from running. It knows how many
+// checks a second there are to be, plans each where there is room near the time that is wanted, and
+// holds back what would be too much when its time has come. Checks that a lost connection or
+// reported failures bring forward are not planned, and have an allowance of their own. Pure: no
+// clock, no timers, randomness from the caller. The prober owns one; a checker that takes over
+// starts with an empty plan.
 #pragma once
 
 #include <array>
@@ -32,11 +32,19 @@ class StartPlan {
   // Few checks need no plan: so many a slot are always allowed.
   static constexpr double kAlways = 10;
 
-  // A planned check's place, for release(); 0: none.
+  // Of checks that wait for no plan, so many may start at once...
+  static constexpr std::uint32_t kHurryBurst = 1500;
+  // ...and so many more for every millisecond that passes. A thousand servers that die together are
+  // within the first; what is beyond could only stand in its own way.
+  static constexpr std::uint32_t kHurryPerMs = 150;
+
+  // A planned check's place, for release().
   using Slot = std::uint64_t;
+  // The place of a check that is further ahead than the plan reaches.
+  static constexpr Slot kBeyond = 0;
   struct Place {
     TimePoint when;
-    Slot slot = 0;
+    Slot slot = kBeyond;
   };
 
   StartPlan() : planned_(kSlots) {}
@@ -53,6 +61,9 @@ class StartPlan {
 
   // The time of a planned check has come: whether it may start. If not, it is to be planned again.
   [[nodiscard]] bool may_start(TimePoint now) noexcept;
+
+  // A check is to be made at once: whether it may. If not, in the next milliseconds.
+  [[nodiscard]] bool may_hurry(TimePoint now) noexcept;
 
  private:
   [[nodiscard]] static std::uint64_t rate_of(Microseconds interval);
@@ -72,6 +83,8 @@ class StartPlan {
   std::array<std::uint32_t, kWindow> started_{};
   std::uint64_t newest_ = 0;
   std::uint32_t started_sum_ = 0;
+  std::uint32_t hurry_left_ = kHurryBurst;
+  std::uint64_t hurry_ms_ = 0;  // until when that is reckoned
 };
 
 }  // namespace ballast::checker

@@ -4,9 +4,12 @@
 #include "engine/checker/probing/prober.hpp"
 
 #include <doctest/doctest.h>
-#include <unistd.h>
+#include <sys/resource.h>
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "tests/support/loops.hpp"
@@ -144,19 +147,21 @@ TEST_CASE("a timeout counts one by one, and a stopped server is down after `fall
   });
 }
 
-// The wait stands for a checker that was stopped: it is what is under test, nothing is awaited.
-
+// That the time passes is what is under test: nothing else is awaited.
 TEST_CASE("a checker that was stopped past a deadline blames nobody") {
   on_each_backend([](Backend backend) {
     const auto endpoint = tests::local_endpoint(tests::free_port());
     TinyServer server(Behaviour::hangs, {endpoint});
     Probing bench(backend);
     CheckSettings check = hourly();
-    check.timeout = Milliseconds(300);
+    check.timeout = Milliseconds(50);
     check.fall = 1;
     bench.add(1, endpoint, check, Health::up);
     bench.until([&] { return bench.prober->stats().connects == 1; });
-    usleep(700'000);
+    // Not run again until the deadline is long past.
+    const auto late = std::chrono::steady_clock::now() + check.timeout + Milliseconds(250);
+    while (std::chrono::steady_clock::now() < late)
+      std::this_thread::sleep_until(late);
     bench.until([&] { return bench.prober->stats().no_result == 1; });
     CHECK(bench.checks[1].empty());
     CHECK(bench.verdicts[1].empty());
@@ -379,23 +384,60 @@ TEST_CASE("an instance that is not to be checked after all is left alone") {
   });
 }
 
-TEST_CASE("checks that wait for a process take no other check's turn to start") {
+TEST_CASE("checks that wait for a process take no other check's turn, and all get theirs") {
   on_each_backend([](Backend backend) {
-    constexpr std::size_t kWaiting = 1000;
+    constexpr std::size_t kRunning = 64;
+    constexpr std::size_t kWaiting = 200;
     Probing bench(backend);
-    CheckSettings check = hourly();
-    check.kind = CheckKind::exec;
-    check.command = {"/bin/sleep", "3600"};
-    check.timeout = std::chrono::hours(1);
+    CheckSettings endless = hourly();
+    endless.kind = CheckKind::exec;
+    endless.command = {"/bin/sleep", "3600"};
+    endless.timeout = std::chrono::hours(1);
     const auto endpoint = tests::local_endpoint(1);
-    for (std::size_t i = 0; i < kWaiting; ++i)
-      bench.add(i, endpoint, check, Health::up);
+    for (std::size_t i = 0; i < kRunning; ++i)
+      bench.add(i, endpoint, endless, Health::up);
     const auto stats = [&] { return bench.prober->stats(); };
-    // From when as many run as may, to when the others have looked again, over and over.
+    bench.until([&] { return stats().lags.count() == kRunning; });
+    CheckSettings check = endless;
+    check.command = {"/bin/true"};
+    for (std::size_t i = 0; i < kWaiting; ++i)
+      bench.add(kRunning + i, endpoint, check, Health::up);
+    // Each of them once: they stand in line and do not ask again and again.
     bench.until([&] { return stats().postponed >= kWaiting; });
+    CHECK(stats().checks == 0);
     const std::uint64_t held_back = stats().held_back;
-    bench.until([&] { return stats().postponed >= 5 * kWaiting; });
+    for (std::size_t i = 0; i < kRunning; ++i)
+      CHECK(bench.prober->remove(i));
+    for (std::size_t i = 0; i < kWaiting; ++i)
+      bench.until_checks(kRunning + i, 1);
     CHECK(stats().held_back == held_back);
+  });
+}
+
+TEST_CASE("thousands of kept connections that are lost together do not all start at once") {
+  on_each_backend([](Backend backend) {
+    constexpr std::size_t kLost = 2500;
+    // Of the server and of the checker, which are one process's children and have its limit.
+    rlimit limit{};
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 4 * kLost);
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < 4 * kLost) return tests::skip("needs 10,000 descriptors");
+    const auto endpoint = tests::local_endpoint(tests::free_port());
+    TinyServer server(Behaviour::good, {endpoint});
+    Probing bench(backend);
+    for (std::size_t i = 0; i < kLost; ++i)
+      bench.add(i, endpoint, hourly());
+    for (std::size_t i = 0; i < kLost; ++i)
+      bench.until_verdicts(i, 1);
+    bench.until([&] { return bench.prober->stats().kept == kLost; });
+    server.kill();
+    for (std::size_t i = 0; i < kLost; ++i) {
+      bench.until_verdicts(i, 2);
+      CHECK_FALSE(bench.verdicts[i][1].healthy);
+    }
+    // But for the few that were just being asked.
+    CHECK(bench.prober->stats().connections_lost > kLost / 10 * 9);
   });
 }
 

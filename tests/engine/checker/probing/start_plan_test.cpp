@@ -184,5 +184,28 @@ TEST_CASE("sixty thousand that start at once, and a clock that jumps") {
   CHECK(world.most() <= 90);
 }
 
+TEST_CASE("what waits for no plan starts in a burst, and then so many a millisecond") {
+  StartPlan plan;
+  TimePoint now(seconds(50));
+  std::size_t started = 0;
+  while (plan.may_hurry(now))
+    ++started;
+  CHECK(started == StartPlan::kHurryBurst);
+  for (int ms = 0; ms < 50; ++ms) {
+    now += milliseconds(1);
+    started = 0;
+    while (plan.may_hurry(now))
+      ++started;
+    CHECK(started == StartPlan::kHurryPerMs);
+  }
+  // It takes nothing from what is planned, and long quiet earns no more than the burst.
+  CHECK(plan.may_start(now));
+  now += seconds(100);
+  started = 0;
+  while (plan.may_hurry(now))
+    ++started;
+  CHECK(started == StartPlan::kHurryBurst);
+}
+
 }  // namespace
 }  // namespace ballast::checker
