@@ -45,7 +45,11 @@ std::vector<EventWords> EventReader::look() {
   std::erase_if(unfinished_, [&](Unfinished& one) {
     const EventRead read = read_words(ring_, one.ticket, words);
     if (read == EventRead::whole) found.push_back(words);
-    return read != EventRead::pending || ++one.looks >= kPatience;
+    if (read == EventRead::gone) ++missed_;
+    if (read != EventRead::pending) return true;
+    if (++one.looks < kPatience) return false;
+    ++given_up_;
+    return true;
   });
   // Relaxed: a hint of how far to look. One that went back is damage: look at the whole ring.
   const std::uint64_t head = ring_.next->load(std::memory_order_relaxed);
@@ -61,8 +65,12 @@ std::vector<EventWords> EventReader::look() {
     const EventRead read = read_words(ring_, position_, words);
     if (read == EventRead::whole) found.push_back(words);
     if (read == EventRead::gone) ++missed_;
-    if (read == EventRead::pending && unfinished_.size() < size)
+    if (read != EventRead::pending) continue;
+    if (unfinished_.size() < size) {
       unfinished_.push_back({position_, 0});
+    } else {
+      ++given_up_;
+    }
   }
   return found;
 }

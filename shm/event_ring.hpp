@@ -47,6 +47,8 @@ class EventReader {
   [[nodiscard]] std::vector<EventWords> look();
   // What was overwritten before it was read.
   [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
+  // What counts as never written, because it did not get finished.
+  [[nodiscard]] std::uint64_t given_up() const noexcept { return given_up_; }
 
  private:
   // An event that is not finished is asked for at so many looks, and then counts as never written.
@@ -60,6 +62,7 @@ class EventReader {
   bool started_ = false;
   std::uint64_t position_ = 0;
   std::uint64_t missed_ = 0;
+  std::uint64_t given_up_ = 0;
   std::vector<Unfinished> unfinished_;
 };
 

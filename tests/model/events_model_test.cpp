@@ -176,7 +176,7 @@ struct EventsModel
     // same.
     if (kOneRow) {
       free_claims();
-    } else {
+    } else if (kDeath) {
       clean_up();
     }
     for (auto& record : records)

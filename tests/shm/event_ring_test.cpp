@@ -181,6 +181,8 @@ TEST_CASE("threads that write at once lose nothing, and a reader among them sees
   Ring<64> ring;
   std::atomic<unsigned> running{kWriters};
   std::atomic<std::uint64_t> refused{0};
+  EventReader reader(ring.reader());
+  CHECK(reader.look().empty());  // from here on everything counts
   std::vector<std::thread> writers;
   for (std::uint64_t w = 0; w < kWriters; ++w) {
     writers.emplace_back([&ring, &running, &refused, w] {
@@ -192,7 +194,6 @@ TEST_CASE("threads that write at once lose nothing, and a reader among them sees
       running.fetch_sub(1, std::memory_order_release);
     });
   }
-  EventReader reader(ring.reader());
   std::uint64_t read = 0;
   std::uint64_t torn = 0;
   const auto look = [&] {
@@ -204,11 +205,19 @@ TEST_CASE("threads that write at once lose nothing, and a reader among them sees
   };
   while (running.load(std::memory_order_acquire) != 0)
     look();
-  look();
   for (std::thread& writer : writers)
     writer.join();
+  // Everything has its end by now, so what is still pending was never written: tickets that were
+  // given up, of which a refusal has drawn as many as it tried.
+  for (int i = 0; i < 101; ++i)
+    look();
   CHECK(torn == 0);
   CHECK(read >= 64);
+  const std::uint64_t written = kWriters * kEach - refused.load(std::memory_order_relaxed);
+  const std::uint64_t tickets = ring.next.load(std::memory_order_relaxed);
+  CHECK(read <= written);
+  CHECK(read + reader.missed() <= tickets);
+  CHECK(read + reader.missed() + reader.given_up() == tickets);
   // Refused only where all places in the way are being written by who was put aside in the middle.
   CHECK(refused.load(std::memory_order_relaxed) < kEach / 100);
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "shm/host.hpp"
 
@@ -12,6 +13,11 @@ namespace {
 
 shm::EventRing read_only(const shm::EventRingWriter& ring) {
   return {ring.next, ring.records};
+}
+
+// By the time that they tell.
+bool is_older(const shm::EventWords& a, const shm::EventWords& b) {
+  return a[0] < b[0];
 }
 
 }  // namespace
@@ -45,14 +51,26 @@ void Recorder::carry_more() {
 }
 
 void Recorder::carry_again(const shm::CheckerSegment& old) {
-  shm::EventReader present(read_only(workers_));
-  std::set<shm::EventWords> known;
-  for (const shm::EventWords& words : present.look())
-    known.insert(words);
+  shm::EventReader reader(read_only(workers_));
+  const std::vector<shm::EventWords> present = reader.look();
+  const std::set<shm::EventWords> known(present.begin(), present.end());
   old_workers_.emplace(read_only(shm::event_ring_of(old.workers)));
-  for (const shm::EventWords& words : old_workers_->look()) {
-    if (!known.contains(words)) static_cast<void>(shm::write_event(workers_, me_, words));
+  std::vector<shm::EventWords> missing = old_workers_->look();
+  std::erase_if(missing, [&](const shm::EventWords& words) { return known.contains(words); });
+  // Where the ring has gone round, most of what is missing was carried once and has made room for
+  // what is newer. Each record that is written takes the place of the oldest there is, so only as
+  // many of the newest are as are newer than what they take it from.
+  std::stable_sort(missing.begin(), missing.end(), is_older);
+  const std::size_t free =
+      workers_.records.size() - std::min(workers_.records.size(), present.size());
+  std::size_t count = 0;
+  while (count < missing.size() &&
+         (count < free || (count - free < present.size() &&
+                           is_older(present[count - free], missing[missing.size() - 1 - count])))) {
+    ++count;
   }
+  for (std::size_t i = missing.size() - count; i < missing.size(); ++i)
+    static_cast<void>(shm::write_event(workers_, me_, missing[i]));
 }
 
 void Recorder::clean() noexcept {

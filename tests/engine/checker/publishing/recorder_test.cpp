@@ -178,6 +178,39 @@ TEST_CASE("history goes along when the segment grows") {
   }
 }
 
+TEST_CASE("a successor does not wipe what is new in a ring that has gone round") {
+  Published published(three_of());
+  const auto old_ring = shm::event_ring_of(published.publisher().segment().workers);
+  shm::Event event;
+  event.kind = EventKind::breaker_opened;
+  event.by = EventBy::worker;
+  event.service = "web";
+  const auto write = [&](const shm::EventRingWriter& ring, std::uint64_t time_ns) {
+    event.time_ns = time_ns;
+    REQUIRE(shm::write_event(ring, {0, 1}, shm::pack(event)));
+  };
+  for (std::uint64_t i = 1; i <= shm::kWorkerEvents; ++i)
+    write(old_ring, i);
+  tests::HandWorker worker(published.publisher().segment());
+  published.apply(settings_of({service_of("web", engine::Strategy::maglev, 3000)}));
+  REQUIRE(published.publisher().draining() != nullptr);
+  const auto ring = shm::event_ring_of(published.publisher().segment().workers);
+  for (std::uint64_t i = 0; i < shm::kWorkerEvents; ++i)
+    write(ring, 10'000 + 2 * i);
+  write(old_ring, 10'001);  // after the second oldest there is
+  published.restart();
+  const auto events = read_ring(published.publisher().segment().workers);
+  REQUIRE(events.size() == shm::kWorkerEvents);
+  std::uint64_t oldest = events.front().time_ns;
+  bool is_carried = false;
+  for (const shm::Event& one : events) {
+    oldest = std::min(oldest, one.time_ns);
+    is_carried |= one.time_ns == 10'001;
+  }
+  CHECK(oldest == 10'001);
+  CHECK(is_carried);
+}
+
 TEST_CASE("claims of dead checkers and of workers that are gone come free") {
   Published published(three_of());
   const auto& before = published.publisher().segment();
@@ -185,12 +218,30 @@ TEST_CASE("claims of dead checkers and of workers that are gone come free") {
                                       std::memory_order_relaxed);
   before.workers.events[6].commit.store(shm::event_claim({1, 3}), std::memory_order_relaxed);
   before.workers.events[7].commit.store(shm::event_claim({4000, 3}), std::memory_order_relaxed);
+  // By a worker gone mad: as of a ticket that nobody has drawn, and in this checker's own name.
+  before.workers.events[8].commit.store(shm::event_commit(1'000'000), std::memory_order_relaxed);
+  const auto term = static_cast<std::uint32_t>(published.publisher().term());
+  before.workers.events[9].commit.store(shm::event_claim({shm::kCheckerWriter, term + 1}),
+                                        std::memory_order_relaxed);
   published.restart();
   const auto& table = published.publisher().segment().table.events;
   const auto& workers = published.publisher().segment().workers.events;
   CHECK(table[5].commit.load(std::memory_order_relaxed) == 0);
   CHECK(workers[6].commit.load(std::memory_order_relaxed) == 0);
-  CHECK(workers[7].commit.load(std::memory_order_relaxed) == 0);
+  for (const std::size_t place : {7, 8, 9})
+    CHECK(workers[place].commit.load(std::memory_order_relaxed) == 0);
+
+  // Later too, each place within a few seconds.
+  workers[8].commit.store(shm::event_commit(1'000'000), std::memory_order_relaxed);
+  workers[1000].commit.store(
+      shm::event_claim(
+          {shm::kCheckerWriter, static_cast<std::uint32_t>(published.publisher().term())}),
+      std::memory_order_relaxed);
+  for (int i = 0; i < 10 * static_cast<int>(shm::kWorkerEvents / Recorder::kCleanedPerTurn) + 10;
+       ++i)
+    static_cast<void>(published.publisher().tick());
+  CHECK(workers[8].commit.load(std::memory_order_relaxed) == 0);
+  CHECK(workers[1000].commit.load(std::memory_order_relaxed) == 0);
 }
 
 TEST_CASE("what changed while nobody was in office is recorded by whoever takes it") {
