@@ -196,7 +196,8 @@ Attachment::Retired* Attachment::find_retired(const ballast_pick_t& pick) noexce
   for (const auto& retired : retired_) {
     if (pick.segment == retired->segment.id && pick.row == retired->row.index() &&
         pick.row_incarnation == retired->row.incarnation() &&
-        pick.slot < retired->row.counters().size()) {
+        pick.slot < retired->row.counters().size() &&
+        pick.slot < retired->segment.table.instances.size()) {
       return retired.get();
     }
   }

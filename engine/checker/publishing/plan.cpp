@@ -55,18 +55,29 @@ std::array<std::uint64_t, 3> endpoint_words(const shm::InstanceRecord& record) {
 struct Inventory {
   std::map<std::string, std::size_t> services;     // live, by name
   std::vector<std::size_t> free_services;          // ascending
+  std::size_t resting_services = 0;                // gone, but their slots still cool
   std::map<EndpointKey, std::uint16_t> instances;  // live or cooling
   std::vector<std::uint16_t> free_slots;           // ascending
 };
 
 Inventory take_inventory(const shm::TableWriter& table) {
   Inventory inventory;
+  // What late reports still count for: a record rests as long as the slots of the service before,
+  // which cool down, and longer if a request of theirs is in flight.
+  std::vector<bool> is_resting(table.services.size());
+  for (const shm::InstanceRecord& record : table.instances) {
+    const std::uint64_t service = record.service.load(kRelaxed);
+    if (service < is_resting.size() && identity_of(record.identity).phase != Phase::free)
+      is_resting[service] = true;
+  }
   for (std::size_t i = 0; i < table.services.size(); ++i) {
     const shm::ServiceRecord& record = table.services[i];
     if (identity_of(record.identity).phase == Phase::live) {
       inventory.services.emplace(engine::service_name(record), i);
-    } else {
+    } else if (!is_resting[i]) {
       inventory.free_services.push_back(i);
+    } else {
+      ++inventory.resting_services;
     }
   }
   for (std::size_t i = 0; i < table.instances.size(); ++i) {
@@ -154,7 +165,11 @@ shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& setti
       p.incarnation = identity_of(table.services[p.record].identity).incarnation;
     } else {
       if (next_service == inventory.free_services.end()) {
-        return full("services", table.services.size());
+        shm::Error error = full("services", table.services.size());
+        if (inventory.resting_services != 0)
+          error.detail += ", of which " + std::to_string(inventory.resting_services) +
+                          " rest for some seconds after their services have left; try again then";
+        return error;
       }
       p.record = *next_service++;
       p.is_new = true;

@@ -203,6 +203,13 @@ TEST_CASE("a service that leaves is emptied, and its record can serve another") 
   const auto& table = publisher.segment().table;
   CHECK(shm::unpack_identity(table.services[0].identity.load()).phase == shm::Phase::free);
   CHECK(slots_in_use(publisher, 0).empty());
+  // Not at once: reports of its requests may still come.
+  REQUIRE(publisher.apply(settings_of({service_of("x", 12, 1), service_of("b", 4, 2)})));
+  CHECK(shm::unpack_identity(table.services[0].identity.load()).phase == shm::Phase::free);
+  for (const std::size_t slot : {0, 1})
+    table.instances[slot].cooling_since_ns.store(1);
+  for (int i = 0; i < 10; ++i)
+    publisher.tick();
   REQUIRE(publisher.apply(settings_of({service_of("c", 8, 1), service_of("b", 4, 2)})));
   CHECK(engine::service_name(table.services[0]) == "c");
   CHECK(shm::unpack_identity(table.services[0].identity.load()).incarnation == 2);
@@ -399,7 +406,8 @@ TEST_CASE("an instance that comes back while its slot cools is not believed to b
 }
 
 TEST_CASE(
-    "a live slot is found before one of an earlier service that cools with the same address") {
+    "a service with the addresses of one that left has slots and a record of its own while those "
+    "cool") {
   const tests::TempDir dir;
   Settings wide = settings_of({service_of("a", 100, 3)});
   const auto more = service_of("a", 0, 3).instances;
@@ -413,14 +421,14 @@ TEST_CASE(
   for (int i = 0; i < 10; ++i)
     publisher.tick();
   REQUIRE(publisher.apply(settings_of({})));
-  // Its record, and slots below those that still cool with these addresses.
+  // Slots below those that still cool with these addresses.
   const Settings renamed = settings_of({service_of("b", 0, 3)});
   REQUIRE(publisher.apply(renamed));
-  REQUIRE(slots_in_use(publisher, 0) == std::set<std::uint16_t>{0, 1, 2});
-  const std::uint64_t root = table.services[0].root.load();
+  REQUIRE(slots_in_use(publisher, 1) == std::set<std::uint16_t>{0, 1, 2});
+  const std::uint64_t root = table.services[1].root.load();
   REQUIRE(publisher.apply(renamed));
-  CHECK(slots_in_use(publisher, 0) == std::set<std::uint16_t>{0, 1, 2});
-  CHECK(table.services[0].root.load() == root);
+  CHECK(slots_in_use(publisher, 1) == std::set<std::uint16_t>{0, 1, 2});
+  CHECK(table.services[1].root.load() == root);
 }
 
 TEST_CASE("a request that a stopped worker starts on a slot while it is free is not lost") {
