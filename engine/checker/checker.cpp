@@ -195,6 +195,10 @@ class Checker::Impl {
       }
     }
     std::sort(wanted.begin(), wanted.end());
+    std::erase_if(checks_, [&](const auto& entry) {
+      return std::none_of(settings.services.begin(), settings.services.end(),
+                          [&](const auto& service) { return service.name == entry.first; });
+    });
     std::erase_if(ids_, [&](const auto& entry) {
       if (std::binary_search(wanted.begin(), wanted.end(), entry.second)) return false;
       prober_.remove(entry.second);
@@ -262,9 +266,8 @@ class Checker::Impl {
       target.incarnation = published.incarnation;
       if (has_agent(settings.services[published.service])) {
         // What was said to the checkers before this one, and then to this one in the shadow.
-        target.agent = engine::merged(publisher_->agent(target.slot, target.incarnation),
-                                      std::exchange(target.agent, {}));
         publisher_->set_agent(target.slot, target.incarnation, target.agent);
+        target.agent = publisher_->agent(target.slot, target.incarnation);
       }
       const bool unchecked = target.check->kind == CheckKind::none;
       if (target.health == Health::unknown && !unchecked) target.health = published.health;
@@ -398,9 +401,12 @@ class Checker::Impl {
 
   void hear_agent(Target& target, const CheckResult& result) {
     const AgentReport before = target.agent;
-    target.agent = engine::merged(before, *result.agent);
-    if (target.agent == before || !publisher_) return;
-    publisher_->set_agent(target.slot, target.incarnation, target.agent);
+    if (!publisher_) {  // until the publisher puts it together with what former ones were told
+      target.agent = engine::merged(before, *result.agent);
+      return;
+    }
+    if (!publisher_->set_agent(target.slot, target.incarnation, *result.agent)) return;
+    target.agent = publisher_->agent(target.slot, target.incarnation);
     for (Transition& told :
          agent_transitions(target.service, target.instance, target.health, before, target.agent)) {
       if (!result.note.empty()) told.also.emplace_back("note", result.note);

@@ -554,7 +554,10 @@ TickReport Publisher::tick(std::uint64_t now_ms) {
   report.abandoned = reaped.abandoned;
   s.record_reaped(reaped);
   const auto is_small = [](const shm::CheckerSegment& segment) {
-    return segment.table.instances.size() * segment.workers.directory.size() <= kCarriedPerTick;
+    // A service's record of a row is as large as two of instances.
+    return (segment.table.instances.size() + 2 * segment.table.services.size()) *
+               segment.workers.directory.size() <=
+           kCarriedPerTick;
   };
   const bool carried_moved = s.previous.has_value();
   shm::Reaped reaped_before;

@@ -24,10 +24,9 @@ std::uint64_t failures_of(const shm::CheckerSegment& segment, std::uint16_t slot
 void WorkerWatch::follow(const shm::CheckerSegment& segment, const std::vector<Member>& members,
                          std::uint64_t now_ms) {
   std::unordered_map<InstanceId, Watched> known;
-  if (segment_ == segment.id) {
-    for (Watched& one : watched_)
-      known.emplace(one.member.id, one);
-  }
+  const bool has_moved = segment_ != segment.id;
+  for (Watched& one : watched_)
+    known.emplace(one.member.id, one);
   segment_ = segment.id;
   watched_ = {};
   watched_.reserve(members.size());
@@ -39,6 +38,11 @@ void WorkerWatch::follow(const shm::CheckerSegment& segment, const std::vector<M
     if (before != known.end() && before->second.member.slot == member.slot &&
         before->second.member.incarnation == member.incarnation) {
       one = before->second;
+      // After a growth the workers' counts begin anew. What was asked of the instance still is.
+      if (has_moved) {
+        one.failures = failures_of(segment, member.slot);
+        one.looked = false;
+      }
     } else {
       one.failures = failures_of(segment, member.slot);
       one.request_ms = now_ms;

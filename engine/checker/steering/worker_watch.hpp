@@ -30,8 +30,8 @@ class WorkerWatch {
     bool wants_demand = false;
   };
 
-  // The instances from now on. Those that stay (id, slot and incarnation, in the same segment) keep
-  // their counts.
+  // The instances from now on. Those that stay (id, slot and incarnation) keep their counts and
+  // demands; in another segment, their demands.
   void follow(const shm::CheckerSegment& segment, const std::vector<Member>& members,
               std::uint64_t now_ms);
 
