@@ -6,6 +6,7 @@ picks well and counts wrong. usage: http_test.py BALLASTD BALLAST BACKEND HTTP_M
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import time
@@ -196,6 +197,26 @@ def test_outcomes(world):
     equal(world.counters("one")["cancelled"], 1, "cancelled")
 
 
+def test_stale_cache(world):
+    """What the instance said counts, also when the client gets an old answer out of nginx's cache instead."""
+    port = free_port()
+    listen = harness.addresses(1, free_port())
+    backends = world.backends(*listen)
+    world.ballastd(service(listen, QUIET))
+    folder = world.path("cache")
+    os.mkdir(folder, 0o777)
+    world.nginx(f"proxy_cache_path {folder} keys_zone=all:1m;\n" + upstream(world, more="") + server(
+        port, more="proxy_cache all;\nproxy_cache_valid 200 1s;\nproxy_cache_use_stale http_503;\n"
+        "add_header X-Cache $upstream_cache_status;"))
+    equal(get(port).headers["x-cache"], "MISS", "the first answer")
+    world.kill(backends)
+    world.backends(listen[0] + "=503")
+    answer = wait_for(lambda: (one := get(port)).headers["x-cache"] != "HIT" and one, "the cache to be old")
+    equal((answer.status, answer.headers["x-cache"]), (200, "STALE"), f"the answer {answer}")
+    counters = world.counters("checkout")
+    equal((counters["success"], counters["overload"], counters["in_flight"]), (1, 1, 0), f"counts {counters}")
+
+
 def test_in_flight(world):
     """What is in flight is counted at the instance that has it, and no longer when it is answered."""
     port = free_port()
@@ -289,9 +310,9 @@ def test_sticky(world):
     port = free_port()
     instances = harness.addresses(4, free_port())
     world.backends(*instances)
-    key = world.write("sticky.key", "0123456789abcdef" * 2)
+    key = world.write("sticky.key", "0123456789abcdef" * 4 + "\n")
     os.chmod(key, 0o600)
-    world.ballastd(service(instances, 'strategy = "round_robin"'), f'sticky_key_file = "{key}"')
+    ballastd = world.ballastd(service(instances, 'strategy = "round_robin"'), f'sticky_key_file = "{key}"')
     world.nginx(upstream(world, arguments="sticky=cookie srv path=/ httponly") + server(port))
     answer = get(port)
     cookie = answer.headers["set-cookie"]
@@ -307,6 +328,12 @@ def test_sticky(world):
     moved = get(port, headers={"Cookie": f"srv={found[1]}"})
     check(moved.body != answer.body and "set-cookie" in moved.headers, f"not moved: {moved}")
     check(moved.headers["set-cookie"] != cookie, "the cookie is the old one")
+    old = moved.headers["set-cookie"].split(";")[0]
+    world.write("sticky.key", "fedcba9876543210" * 4 + "\n" + "0123456789abcdef" * 4 + "\n")
+    ballastd.send_signal(signal.SIGHUP)
+    renewed = wait_for(lambda: "set-cookie" in (one := get(port, headers={"Cookie": old})).headers and one,
+                       "a cookie made with the new key")
+    equal(renewed.body, moved.body, "where a cookie of the key before leads")
 
 
 def test_ketama(world):

@@ -343,6 +343,26 @@ def test_udp(world):
     equal(world.counters("checkout")["success"], 12, "successes")
 
 
+def test_udp_outcomes(world):
+    """An instance that does not answer in time, and one that refuses, also where the time is short."""
+    needs_stream()
+    port = free_port()
+    silent, refuses = harness.addresses(2, free_port())
+    world.ballastd(service([silent, refuses], 'strategy = "round_robin"\nbreaker = { enabled = false }'))
+    with socket.socket(type=socket.SOCK_DGRAM) as listener, socket.socket(type=socket.SOCK_DGRAM) as client:
+        host, _, backend = silent.rpartition(":")
+        listener.bind((host, int(backend)))
+        world.nginx(stream=stream_conf(world, port, more=" udp").replace(
+            "proxy_pass", "proxy_responses 1;\nproxy_timeout 200ms;\nproxy_pass"), workers=1)
+        for count in range(1, 5):
+            client.sendto(b"ping", ("127.0.0.1", port))
+            wait_for(lambda count=count: (counts := world.counters("checkout"))["in_flight"] == 0 and
+                     counts["started"] == count, "the session's end")
+    counters = {one: world.instances("checkout")[one]["counters"] for one in (silent, refuses)}
+    equal([(counters[one]["timeout"], counters[one]["connect_failure"]) for one in (silent, refuses)],
+          [(2, 0), (0, 2)], f"outcomes {counters}")
+
+
 TESTS = [value for name, value in list(globals().items()) if name.startswith("test_")]
 
 if __name__ == "__main__":

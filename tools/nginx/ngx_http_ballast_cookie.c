@@ -8,6 +8,25 @@
 #include <ngx_http_ballast.h>
 
 
+/* RFC 6265: a name is a token */
+
+ngx_int_t
+ngx_http_ballast_cookie_name(ngx_str_t *name)
+{
+    u_char  *p;
+
+    for (p = name->data; p < name->data + name->len; p++) {
+        if (*p <= ' ' || *p >= 0x7f
+            || ngx_strchr("()<>@,;:\\\"/[]?={}$", *p) != NULL)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 /* appends an attribute as it stands in Set-Cookie; NGX_DECLINED: it is none */
 
 ngx_int_t
@@ -19,7 +38,9 @@ ngx_http_ballast_cookie_attribute(ngx_conf_t *cf,
     ngx_str_t   s, *a;
 
     for (p = value->data; p < value->data + value->len; p++) {
-        if (*p == ';' || *p < ' ' || *p == 0x7f) {
+        /* and no variables, which would be sent as they are written */
+
+        if (*p == ';' || *p == '$' || *p < ' ' || *p >= 0x7f) {
             return NGX_DECLINED;
         }
     }
@@ -34,33 +55,51 @@ ngx_http_ballast_cookie_attribute(ngx_conf_t *cf,
 
     last = ngx_cpymem(p, a->data, a->len);
 
-    if (ngx_strcmp(value->data, "secure") == 0) {
+    if (ngx_strcmp(value->data, "secure") == 0 && !hcf->secure) {
+        hcf->secure = 1;
         last = ngx_cpymem(last, "; Secure", 8);
 
-    } else if (ngx_strcmp(value->data, "httponly") == 0) {
+    } else if (ngx_strcmp(value->data, "httponly") == 0 && !hcf->httponly) {
+        hcf->httponly = 1;
         last = ngx_cpymem(last, "; HttpOnly", 10);
 
+    } else if (ngx_strncmp(value->data, "samesite=", 9) == 0
+               && hcf->samesite)
+    {
+        return NGX_DECLINED;
+
     } else if (ngx_strcmp(value->data, "samesite=strict") == 0) {
+        hcf->samesite = 1;
         last = ngx_cpymem(last, "; SameSite=Strict", 17);
 
     } else if (ngx_strcmp(value->data, "samesite=lax") == 0) {
+        hcf->samesite = 1;
         last = ngx_cpymem(last, "; SameSite=Lax", 14);
 
     } else if (ngx_strcmp(value->data, "samesite=none") == 0) {
+        hcf->samesite = 1;
+        hcf->samesite_none = 1;
         last = ngx_cpymem(last, "; SameSite=None", 15);
 
-    } else if (ngx_strncmp(value->data, "path=", 5) == 0 && value->len > 5) {
+    } else if (ngx_strncmp(value->data, "path=", 5) == 0 && value->data[5] == '/'
+               && !hcf->path)
+    {
+        hcf->path = 1;
         last = ngx_sprintf(last, "; Path=%s", value->data + 5);
 
-    } else if (ngx_strncmp(value->data, "domain=", 7) == 0 && value->len > 7) {
+    } else if (ngx_strncmp(value->data, "domain=", 7) == 0 && value->len > 7
+               && !hcf->domain)
+    {
+        hcf->domain = 1;
         last = ngx_sprintf(last, "; Domain=%s", value->data + 7);
 
-    } else if (ngx_strncmp(value->data, "max-age=", 8) == 0) {
+    } else if (ngx_strncmp(value->data, "max-age=", 8) == 0 && !hcf->max_age) {
+        hcf->max_age = 1;
         s.len = value->len - 8;
         s.data = value->data + 8;
 
         sec = ngx_parse_time(&s, 1);
-        if (s.len == 0 || sec == (time_t) NGX_ERROR) {
+        if (s.len == 0 || sec == (time_t) NGX_ERROR || sec == 0) {
             return NGX_DECLINED;
         }
 
@@ -74,6 +113,32 @@ ngx_http_ballast_cookie_attribute(ngx_conf_t *cf,
     a->data = p;
 
     return NGX_OK;
+}
+
+
+/*
+ * Without a path a browser takes the folder of the request's URI, and one
+ * client would have a cookie for each.
+ */
+
+ngx_int_t
+ngx_http_ballast_cookie_complete(ngx_conf_t *cf,
+    ngx_http_ballast_srv_conf_t *hcf)
+{
+    ngx_str_t  path = ngx_string("path=/");
+
+    if (hcf->samesite_none && !hcf->secure) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"samesite=none\" needs \"secure\": browsers "
+                           "refuse the cookie without");
+        return NGX_ERROR;
+    }
+
+    if (hcf->path) {
+        return NGX_OK;
+    }
+
+    return ngx_http_ballast_cookie_attribute(cf, hcf, &path);
 }
 
 
@@ -101,7 +166,7 @@ ngx_http_ballast_set_cookie(ngx_http_ballast_peer_t *hp)
         hp->set_cookie->hash = 0;
     }
 
-    if (r != r->main || pick->reason == BALLAST_STICKY) {
+    if (r != r->main) {
         return NGX_OK;
     }
 

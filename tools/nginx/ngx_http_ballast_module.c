@@ -257,7 +257,11 @@ ngx_http_ballast_free_peer(ngx_peer_connection_t *pc, void *data,
     if (u->state && u->state->header_time != (ngx_msec_t) -1) {
         header = ((uint64_t) u->state->header_time + 1) * 1000;
         result.latency_us = ngx_min(result.latency_us, header);
+    }
 
+    if (u->state && u->state->header_time != (ngx_msec_t) -1
+        && !ngx_http_ballast_cached(u))
+    {
         h = ngx_http_ballast_header(&u->headers_in.headers,
                                     "endpoint-load-metrics", 21);
         if (h == NULL) {
@@ -271,7 +275,7 @@ ngx_http_ballast_free_peer(ngx_peer_connection_t *pc, void *data,
         }
     }
 
-    if (result.outcome == BALLAST_OVERLOAD) {
+    if (result.outcome == BALLAST_OVERLOAD && !ngx_http_ballast_cached(u)) {
         result.retry_after_ms = ngx_http_ballast_retry_after(u);
     }
 
@@ -577,11 +581,11 @@ ngx_http_ballast(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
             if (hcf->cookie.len || ++i == cf->args->nelts
                 || value[i].len == 0
-                || strpbrk((char *) value[i].data, "=;, \t"))
+                || ngx_http_ballast_cookie_name(&value[i]) != NGX_OK)
             {
                 ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                    "\"sticky=cookie\" needs the cookie's name "
-                                   "as its next parameter");
+                                   "as its next parameter, once");
                 return NGX_CONF_ERROR;
             }
 
@@ -603,6 +607,12 @@ ngx_http_ballast(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
 
         goto invalid;
+    }
+
+    if (hcf->cookie.len
+        && ngx_http_ballast_cookie_complete(cf, hcf) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
     }
 
     if (ngx_ballast_use(cf, &hcf->ballast, &hmcf->spaces) != NGX_CONF_OK) {

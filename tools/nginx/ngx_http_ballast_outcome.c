@@ -32,6 +32,10 @@ ngx_http_ballast_outcome(ngx_http_request_t *r, ngx_peer_connection_t *pc,
     c = pc->connection;
     status = u->headers_in.status_n;
 
+    if (ngx_http_ballast_cached(u) && u->state) {
+        status = u->state->status;
+    }
+
     timedout = c && (c->read->timedout || c->write->timedout);
     broken = c && (c->read->eof || c->read->error || c->write->error);
 
@@ -101,6 +105,23 @@ ngx_http_ballast_outcome(ngx_http_request_t *r, ngx_peer_connection_t *pc,
     }
 
     return BALLAST_SUCCESS;
+}
+
+
+/*
+ * The client gets an old answer out of the cache instead of the instance's,
+ * and u->headers_in holds the former.
+ */
+
+ngx_uint_t
+ngx_http_ballast_cached(ngx_http_upstream_t *u)
+{
+#if (NGX_HTTP_CACHE)
+    return u->cache_status == NGX_HTTP_CACHE_STALE
+           || u->cache_status == NGX_HTTP_CACHE_REVALIDATED;
+#else
+    return 0;
+#endif
 }
 
 

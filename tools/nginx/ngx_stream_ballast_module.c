@@ -287,8 +287,8 @@ ngx_stream_ballast_free_peer(ngx_peer_connection_t *pc, void *data,
 
 /*
  * nginx frees a peer as failed when it could not connect, and of UDP also
- * when no answer came; then it does not tell a refusal from a timeout, but
- * the former comes at once.
+ * when no answer came.  The former leaves the session's timer running; but a
+ * refusal of the first datagram comes before there is one, and at once.
  */
 
 static ballast_outcome_t
@@ -305,7 +305,9 @@ ngx_stream_ballast_outcome(ngx_stream_ballast_peer_t *sp,
             return BALLAST_TIMEOUT;
         }
 
-        if (sp->connected && ngx_ballast_elapsed(&sp->peer) > 1000000) {
+        if (sp->connected && !sp->session->connection->write->timer_set
+            && ngx_ballast_elapsed(&sp->peer) >= 1000)
+        {
             return BALLAST_TIMEOUT;
         }
 
