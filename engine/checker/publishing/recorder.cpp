@@ -60,7 +60,7 @@ void Recorder::carry_again(const shm::CheckerSegment& old) {
   // Where the ring has gone round, most of what is missing was carried once and has made room for
   // what is newer. Each record that is written takes the place of the oldest there is, so only as
   // many of the newest are as are newer than what they take it from.
-  std::stable_sort(missing.begin(), missing.end(), is_older);
+  std::sort(missing.begin(), missing.end(), is_older);
   const std::size_t free =
       workers_.records.size() - std::min(workers_.records.size(), present.size());
   std::size_t count = 0;
