@@ -88,17 +88,18 @@ class UnderGunicorn:
                                [*self.options, *(["--preload"] if self.preload else [])])
         self.addCleanup(self.server.close)
 
-    def load(self, workers):
-        """Sends batches from eight threads at once, until there have been enough and so many
-        workers have answered; gives the answers, and how many failed."""
+    def load(self, enough):
+        """Sends batches from eight threads at once, until there have been plenty and enough(pids of
+        workers that have answered); gives the answers, and how many failed."""
         numbers = itertools.count()
         deadline = time.monotonic() + PATIENCE_S
         answers, failed = [], []
 
         def run():
             while (len(answers) + len(failed) < BATCHES
-                   or len({answer.pid for answer in answers}) < workers):
+                   or not enough({answer.pid for answer in answers})):
                 if time.monotonic() > deadline:
+                    failed.append("the workers that are asked for never answered")
                     return
                 number = next(numbers)
                 try:
@@ -123,12 +124,12 @@ class UnderGunicorn:
                     counts[pick.address] += 1
         return counts
 
-    def hold(self):
-        """Picks that each of the workers keeps: {pid: how many}."""
+    def hold(self, count):
+        """So many picks more that each of the workers keeps: {pid: how many}."""
         held = {}
 
         def look():
-            answer = self.server.get(f"/hold/{HELD}")
+            answer = self.server.get(f"/hold/{count}")
             held[answer.pid] = answer.held
             return len(held) == WORKERS
 
@@ -136,7 +137,7 @@ class UnderGunicorn:
         return held
 
     def check_load(self):
-        answers, failed = self.load(WORKERS)
+        answers, failed = self.load(lambda pids: len(pids) == WORKERS)
         self.assertEqual(failed, 0)
         self.assertEqual({answer.warning for answer in answers}, {"fine"})
         self.assertEqual(len({answer.pid for answer in answers}), WORKERS)
@@ -159,8 +160,19 @@ class UnderGunicorn:
                                    delta=total * 0.02)
         self.assertLessEqual(self.checker.live_rows(), WORKERS + self.preload)
 
+    def check_reload(self):
+        """New workers for old ones while requests come: none fails, and all are counted."""
+        before = self.checker.sums()["success"]
+        old = set(self.hold(0))
+        self.server.process.send_signal(signal.SIGHUP)
+        answers, failed = self.load(lambda pids: pids - old)
+        self.assertEqual(failed, 0)
+        sums = self.checker.sums()
+        self.assertEqual(sums["success"] - before, len(answers) * BATCH)
+        self.assertEqual((sums["in_flight"], sums["abandoned"]), (0, 0))
+
     def check_killed_at_rest(self):
-        held = self.hold()
+        held = self.hold(HELD)
         self.assertEqual(self.checker.sums()["in_flight"], sum(held.values()))
         before = self.checker.sums()["abandoned"]
         for pid in held:
@@ -189,7 +201,7 @@ class UnderGunicorn:
 
         killer = threading.Thread(target=kill)
         killer.start()
-        answers, failed = self.load(1)
+        answers, failed = self.load(lambda _: True)
         stop.set()
         killer.join()
         self.assertGreater(len(killed), 0)
@@ -203,6 +215,7 @@ class UnderGunicorn:
 
     def test_load_and_killed_workers(self):
         self.check_load()
+        self.check_reload()
         self.check_killed_at_rest()
         self.check_killed_under_load()
         # After the end nothing is left, in flight or of the rows.
