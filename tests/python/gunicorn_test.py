@@ -28,6 +28,11 @@ class Answer(collections.namedtuple("Answer", "pid imported_by held warning")):
     """What the application says of its process."""
 
 
+def is_there(pid):
+    """Whether there is such a process."""
+    return os.path.exists(f"/proc/{pid}")
+
+
 class Gunicorn:
     """gunicorn, once it answers."""
 
@@ -170,6 +175,7 @@ class UnderGunicorn:
         sums = self.checker.sums()
         self.assertEqual(sums["success"] - before, len(answers) * BATCH)
         self.assertEqual((sums["in_flight"], sums["abandoned"]), (0, 0))
+        wait_for(lambda: not any(map(is_there, old)), "the old workers to end")
 
     def check_killed_at_rest(self):
         held = self.hold(HELD)

@@ -1,5 +1,5 @@
-"""Installing the package from a source tree with pip, without a network, into a virtual environment,
-against a libballast that lies where the dynamic linker does not look; then a pick by what was
+"""Installing the package from a source tree with pip, without a network, into a virtual
+environment, against a libballast that lies where the dynamic linker does not look; then a pick by what was
 installed, and its types. usage: install_test.py, with BALLASTD, BALLAST, BALLAST_SOURCE and
 BALLAST_BUILD set."""
 import glob

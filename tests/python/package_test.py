@@ -470,7 +470,8 @@ class Interpreters(unittest.TestCase):
         self.run_python(
             "import sys, ballast\n"
             "first = ballast.Pick\n"
-            "for name in [n for n in sys.modules if n.startswith('ballast')]: del sys.modules[name]\n"
+            "for name in [n for n in sys.modules if n.startswith('ballast')]:\n"
+            "    del sys.modules[name]\n"
             "import ballast\n"
             "assert ballast.Pick is first")
 
@@ -479,7 +480,8 @@ class Interpreters(unittest.TestCase):
             "import ballast, _xxsubinterpreters as inner\n"
             "one = inner.create()\n"
             "try: inner.run_string(one, 'import ballast')\n"
-            "except inner.RunFailedError as error: assert 'another interpreter' in str(error), error\n"
+            "except inner.RunFailedError as error:\n"
+            "    assert 'another interpreter' in str(error), error\n"
             "else: raise AssertionError('it was imported')\n"
             "inner.destroy(one)\n"
             "try: ballast.Balancer(directory='/nowhere')\n"

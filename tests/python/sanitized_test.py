@@ -1,7 +1,7 @@
-"""The hand-written C of the package under AddressSanitizer and UBSan: compiled for that into a folder
-of its own, then package_test.py with it, each object allocated by malloc so that none is used after
-its end. usage: sanitized_test.py, with BALLAST_SOURCE, BALLAST_BUILD and what package_test.py needs.
-Skipped (77) without gcc.
+"""The hand-written C of the package under AddressSanitizer and UBSan: compiled for that into a
+folder of its own, then package_test.py with it, each object allocated by malloc so that none is used
+after its end. usage: sanitized_test.py, with BALLAST_SOURCE, BALLAST_BUILD and what package_test.py
+needs. Skipped (77) without gcc.
 """
 import glob
 import os

@@ -1,8 +1,8 @@
 """Writes the C source of the extension module `ballast._native`, by cffi in API mode.
 
 The declarations are those of ballast.h, read from the header itself, so there is one definition;
-the C compiler then checks each of them against the header again. Used by tools/python/meson.build and
-tools/python/setup.py. usage: native_build.py BALLAST_H OUT
+the C compiler then checks each of them against the header again. Used by tools/python/meson.build
+and tools/python/setup.py. usage: native_build.py BALLAST_H OUT
 """
 import re
 import sys

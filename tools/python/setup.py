@@ -30,8 +30,8 @@ def pkg_config(*what):
     except OSError as error:
         sys.exit(f"ballast: cannot run {program}: {error.strerror}; install pkg-config")
     if run.returncode != 0:
-        sys.exit("ballast: pkg-config does not find libballast. Install it first (meson setup build "
-                 "&& meson install -C build), or name the folder of ballast.pc in "
+        sys.exit("ballast: pkg-config does not find libballast. Install it first (meson setup "
+                 "build && meson install -C build), or name the folder of ballast.pc in "
                  f"PKG_CONFIG_PATH.\n{run.stderr.strip()}")
     return run.stdout.strip()
 

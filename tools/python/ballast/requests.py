@@ -37,8 +37,8 @@ class Adapter(requests.adapters.HTTPAdapter):
     tries: how many instances a request may go to. One that could not connect is always tried
     elsewhere; a broken connection, a timeout and the statuses of retry_statuses only for GET, HEAD,
     PUT, DELETE, OPTIONS and TRACE with a body that can be sent again (none, bytes or str), and
-    while the service's retry budget allows. key: what is hashed. Other arguments are HTTPAdapter's; its
-    max_retries stays 0, for it would try the same instance.
+    while the service's retry budget allows. key: what is hashed. Other arguments are HTTPAdapter's;
+    its max_retries stays 0, for it would try the same instance.
 
     Without an instance it raises requests.exceptions.ConnectionError, from ballast.Unavailable. An
     answer is in flight until its body has been read or closed.
