@@ -31,6 +31,7 @@ TEST_CASE("a late report is not the next service's, which gets another record") 
   const Attached worker(published.directory());
   ballast_pick_t pick = BALLAST_PICK_INIT;
   REQUIRE(worker.pick("key", pick) == BALLAST_OK);
+  published.apply(settings_of({}));
   published.apply(settings_of({service_of("api", Strategy::maglev, 3, 100)}));
   REQUIRE(ballast_report(worker.handle, &pick, BALLAST_SUCCESS, 1000) == BALLAST_OK);
   const auto& services = published.publisher().segment().table.services;
