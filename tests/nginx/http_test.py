@@ -217,6 +217,60 @@ def test_stale_cache(world):
     equal((counters["success"], counters["overload"], counters["in_flight"]), (1, 1, 0), f"counts {counters}")
 
 
+def test_counted_once(world):
+    """A request that goes from one upstream to another, and those that it makes by the way: each pick is
+    counted once, and the variables are of the last. A limit can have an answer of its own."""
+    port = free_port()
+    instances = harness.addresses(2, free_port())
+    world.backends(instances[0], instances[1] + "=503")
+    names = ("main", "mirrored", "after", "busy")
+    world.ballastd("".join(service([instances[name == "busy"]], QUIET, name=name) for name in names) +
+                   service(instances[:1], QUIET + "max_in_flight = 1", name="one"))
+    folder = world.path("cache")
+    os.mkdir(folder, 0o777)
+    nginx = world.nginx(
+        LOG + f"proxy_cache_path {folder} keys_zone=all:1m;\n" +
+        "".join(upstream(world, name) for name in (*names, "one")) + server(port, "return 404;", more="""
+        location /mirror/ { mirror /mirrored; proxy_pass http://main/; }
+        location = /mirrored { internal; proxy_pass http://mirrored/; }
+        location /post/ { post_action /after; proxy_pass http://main/; }
+        location = /after { internal; proxy_pass http://after/; }
+        location /busy/ { proxy_pass http://busy/; proxy_intercept_errors on; error_page 503 = @main; }
+        location @main { proxy_pass http://main; }
+        location /var/ { set $to main; proxy_pass http://$to/; }
+        location = /release { proxy_pass http://main; }
+        location /one/ { proxy_pass http://one/; error_page 502 = @limited; }
+        location @limited { if ($ballast_status = limited) { return 503 "limited"; } return 502 "other"; }
+        location /cache/ { proxy_pass http://main/; proxy_cache all; proxy_cache_valid 200 1s;
+                           proxy_cache_use_stale updating; proxy_cache_background_update on;
+                           add_header X-Cache $upstream_cache_status always; }"""), access_log=logged(world))
+
+    def counts(name):
+        world.wait_in_flight(name, 0)
+        counters = world.counters(name)
+        return counters["started"], counters["success"]
+    for path, name in (("/mirror/", "mirrored"), ("/post/", "after")):
+        equal(get(port, path).status, 200, f"status of {path}")
+        wait_for(lambda name=name: counts(name) == (1, 1), lambda name=name: f"{name}: {world.counters(name)}")
+    equal(counts("main"), (2, 2), "counts of main")
+    answer = get(port, "/busy/")
+    equal((answer.status, answer.body), (200, instances[0]), "the answer in place of 503")
+    equal((counts("busy"), world.counters("busy")["overload"], counts("main")), ((1, 0), 1, (3, 3)), "counts")
+    equal(log_of(world, nginx, 3)[2][1], instances[0], "the last instance of a request with two upstreams")
+    equal((get(port, "/var/").body, counts("main")), (instances[0], (4, 4)), "an upstream that a variable names")
+    equal(get(port, "/cache/").headers["x-cache"], "MISS", "the first answer")
+    wait_for(lambda: get(port, "/cache/").headers["x-cache"] == "STALE", "the cache to be old")
+    wait_for(lambda: counts("main") == (6, 6), lambda: f"an update in the background: {world.counters('main')}")
+    with socket.create_connection(("127.0.0.1", port), timeout=harness.PATIENCE_S) as stream:
+        stream.sendall(b"GET /one/hold HTTP/1.1\r\nHost: x\r\n\r\n")
+        world.wait_in_flight("one", 1)
+        answer = get(port, "/one/")
+        equal((answer.status, answer.body), (503, "limited"), "the answer at the limit")
+        get(port, "/release")
+        check(stream.recv(4096).startswith(b"HTTP/1.1 200 "), "the answer that was held")
+    equal(counts("one"), (1, 1), "counts of one")
+
+
 def test_in_flight(world):
     """What is in flight is counted at the instance that has it, and no longer when it is answered."""
     port = free_port()

@@ -81,6 +81,20 @@ def test_reload_to_another(world):
     wait_for(lambda: get(port).body == other, "the other to answer")
 
 
+def test_reload_without(world):
+    """Reloads that drop the module and take it back: nobody runs code that is no longer there, and no row stays."""
+    port, nginx = start(world)
+    with_module = world.nginx_conf(upstream(world) + server(port))
+    for _ in range(3):
+        old = nginx.reload(world.nginx_conf(server(port, "return 200 none;"), module=False))
+        wait_for(lambda old=old: not any(map(is_alive, old)), "the old workers to leave")
+        equal((get(port).body, world.rows()), ("none", []), "answer and rows without the module")
+        nginx.reload(with_module)
+        wait_for(lambda: get(port).body != "none", "an instance to answer")
+    equal(len(world.rows()), 2, "rows")
+    check("signal 11" not in nginx.told(), f"a crash: {nginx.told()}")
+
+
 def test_binary_upgrade(world):
     """USR2, WINCH, QUIT: the old binary's workers drain beside the new one's."""
     port, nginx = start(world, daemon="on")  # a child of whoever started it ignores USR2

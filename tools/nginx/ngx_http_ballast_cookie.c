@@ -81,8 +81,8 @@ ngx_http_ballast_cookie_attribute(ngx_conf_t *cf,
         hcf->samesite_none = 1;
         last = ngx_cpymem(last, "; SameSite=None", 15);
 
-    } else if (ngx_strncmp(value->data, "path=", 5) == 0 && value->data[5] == '/'
-               && !hcf->path)
+    } else if (ngx_strncmp(value->data, "path=", 5) == 0
+               && value->data[5] == '/' && !hcf->path)
     {
         hcf->path = 1;
         last = ngx_sprintf(last, "; Path=%s", value->data + 5);
