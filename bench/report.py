@@ -82,7 +82,7 @@ MEANINGS = {
                              "over that with `least_conn` and `zone`",
     "nginx.chash_1000": "the same by `ketama` over `hash ... consistent` and `zone`",
     "nginx.round_robin_16": "the same with 16 instances by `round_robin` over nginx's own round robin",
-    "nginx.pick_share": "samples of perf in the module, which has libballast in it, of all in nginx's workers, "
+    "nginx.pick_share": "samples of perf in the module with libballast, and in the clock, of all in nginx's workers, "
                         "kernel included; the worse of 16 and 1000 instances",
     "nginx.failed_after_kill": "requests that failed when one of 16 backends was killed under load, 8 workers",
     "nginx.leaked_in_flight": "requests in flight too many for ever after an nginx worker was killed under load",

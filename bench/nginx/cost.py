@@ -156,7 +156,9 @@ def sampled(world, contender, seconds):
 
 
 def pick_share(rows, scale):
-    """All samples in the module, which has libballast in it, of all in the workers, kernel included."""
+    """All samples in the module, which has libballast in it, and in the vDSO, where it reads the clock twice
+    a request (nginx's own reading, once a round of events, is in that too), of all in the workers, kernel
+    included."""
     if shutil.which("perf") is None:
         rows.note("nginx.pick_share is not measured: perf is not there (Debian's linux-perf)")
         return
@@ -171,7 +173,7 @@ def pick_share(rows, scale):
             for _ in range(max(2, scale.rounds // 2)):
                 counts = sampled(world, contender, 2)
                 picking = sum(n for file, n in counts.items()
-                              if file.startswith("ngx_http_ballast"))
+                              if file.startswith("ngx_http_ballast") or file == "[vdso]")
                 shares.append(100 * picking / sum(counts.values()))
         rows.add(f"nginx.pick_share/{name}", shares, "%")
         if worst is None or statistics.median(shares) > statistics.median(worst):
