@@ -4,10 +4,12 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "engine/checker/probing/http_exchange.hpp"
+#include "engine/checker/probing/recipe.hpp"
 
 namespace ballast::checker {
 namespace {
@@ -75,12 +77,20 @@ TEST_CASE("what comes after the limit is not looked at") {
   CHECK_FALSE(fits(regex, "12345678end", 4));
 }
 
+Recipe recipe_of(const CheckSettings& check) {
+  Recipe recipe;
+  recipe.settings = check;
+  recipe.request = RequestText(check);
+  if (!check.body_contains.empty() || !check.body_regex.empty())
+    recipe.body = std::make_unique<const BodyRule>(check);
+  return recipe;
+}
+
 const InstanceSettings kInstance{*shm::parse_endpoint("10.0.0.1:80"), "10.0.0.1:80", 1};
 
 TEST_CASE("a response passes with the right body only, and check after check anew") {
-  const CheckSettings check = wants("all well");
-  const BodyRule rule(check);
-  HttpExchange exchange(check, &rule, kInstance);
+  const Recipe recipe = recipe_of(wants("all well"));
+  HttpExchange exchange(recipe, kInstance);
   for (int round = 0; round < 2; ++round) {
     static_cast<void>(exchange.begin(round == 0));
     CHECK_FALSE(
@@ -111,8 +121,8 @@ TEST_CASE("a response passes with the right body only, and check after check ane
 TEST_CASE("of a long body the beginning is looked at, and the connection is not kept") {
   CheckSettings check = wants("well");
   check.max_body_bytes = 1000;
-  const BodyRule rule(check);
-  HttpExchange exchange(check, &rule, kInstance);
+  const Recipe recipe = recipe_of(check);
+  HttpExchange exchange(recipe, kInstance);
   for (const std::string_view text : {"well", "ill."}) {
     static_cast<void>(exchange.begin(true));
     CHECK_FALSE(exchange.on_bytes("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").done);
@@ -129,7 +139,8 @@ TEST_CASE("of a long body the beginning is looked at, and the connection is not 
 TEST_CASE("HEAD: there is no body, whatever the headers say") {
   CheckSettings check;
   check.method = "HEAD";
-  HttpExchange exchange(check, nullptr, kInstance);
+  const Recipe recipe = recipe_of(check);
+  HttpExchange exchange(recipe, kInstance);
   const Payload request = exchange.begin(true);
   CHECK(request->starts_with("HEAD / HTTP/1.1\r\n"));
   const Exchange::Step step = exchange.on_bytes(
