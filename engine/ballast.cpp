@@ -16,6 +16,7 @@
 #include "engine/hash.hpp"
 #include "engine/sticky.hpp"
 #include "shm/endpoint.hpp"
+#include "shm/names.hpp"
 #include "shm/paths.hpp"
 
 struct ballast_handle final {
@@ -79,6 +80,19 @@ thread_local char last_error[512] = "no error";
 ballast_status_t fail(ballast_status_t status, const char* text) noexcept {
   std::snprintf(last_error, sizeof last_error, "%s", text);
   return status;
+}
+
+// What is shown of the name is short, and has nothing that would change a terminal's mind.
+ballast_status_t fail_name(std::string_view name) {
+  std::string shown(name.substr(0, ballast::shm::kMaxNameBytes + 1));
+  for (char& c : shown) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  const std::string rule(ballast::shm::kNameRule);
+  return fail(BALLAST_INVALID_ARGUMENT,
+              ("ballast_attach: \"" + shown + "\" is no namespace's name (" + rule +
+               "); a path is given as `directory`")
+                  .c_str());
 }
 
 ballast_status_t fail(const ballast::shm::Error& error) {
@@ -188,8 +202,11 @@ ballast_status_t ballast_attach(const ballast_options_t* options, ballast_t** ou
     if (options != nullptr && options->directory != nullptr) directory = options->directory;
     if (directory.empty()) {
       const bool named = options != nullptr && options->name_space != nullptr;
-      directory = ballast::shm::default_directory(named ? options->name_space
-                                                        : ballast::shm::kDefaultNamespace);
+      const char* const name = named ? options->name_space : ballast::shm::kDefaultNamespace;
+      if (ballast::shm::judge_name({name, ::strnlen(name, ballast::shm::kMaxNameBytes + 1)}) !=
+          ballast::shm::NameFault::none)
+        return fail_name(name);
+      directory = ballast::shm::default_directory(name);
     }
     auto handle = Handle::attach(std::move(directory));
     if (!handle) return fail(handle.error());

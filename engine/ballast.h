@@ -124,7 +124,7 @@ typedef uint32_t ballast_service_t;
 /* How to attach. */
 typedef struct ballast_options_t {
   size_t size;
-  const char* name_space; /* NULL: "default" */
+  const char* name_space; /* NULL: "default"; a name as ballastd takes it, never a path */
   const char* directory;  /* NULL: /dev/shm/ballast/<name_space> */
 } ballast_options_t;
 #define BALLAST_OPTIONS_INIT {sizeof(ballast_options_t), NULL, NULL}

@@ -134,6 +134,30 @@ TEST_CASE("each thing that can be wrong has an outcome of its own") {
     socklen_t length = 0;
     CHECK(ballast_pick_sockaddr(&pick, &address, &length) == BALLAST_INVALID_ARGUMENT);
   }
+  SUBCASE("a namespace that is no name, but a way out of the directory") {
+    const std::string longest(63, 'x');
+    for (const std::string& name :
+         {std::string("../x"), std::string(".."), std::string("."), std::string("a/b"),
+          std::string("/etc"), std::string(), std::string("a b"), std::string("\033[2J"),
+          longest + "x", std::string(100'000, 'x')}) {
+      CAPTURE(name.substr(0, 70));
+      ballast_options_t options = BALLAST_OPTIONS_INIT;
+      options.name_space = name.c_str();
+      auto* handle = a.handle;
+      CHECK(ballast_attach(&options, &handle) == BALLAST_INVALID_ARGUMENT);
+      CHECK(handle == nullptr);
+      const std::string said = ballast_last_error();
+      CHECK(said.find("is no namespace's name") != std::string::npos);
+      CHECK(said.find("`directory`") != std::string::npos);
+      CHECK(said.find('\033') == std::string::npos);
+    }
+    for (const std::string& name : {longest, std::string("no-such_name.9")}) {
+      ballast_options_t options = BALLAST_OPTIONS_INIT;
+      options.name_space = name.c_str();
+      ballast_t* handle = nullptr;
+      CHECK(ballast_attach(&options, &handle) == BALLAST_NOT_FOUND);
+    }
+  }
   SUBCASE("no checker has run") {
     CHECK(attach_to(published.directory() + "/none") == BALLAST_NOT_FOUND);
     CHECK(std::string(ballast_last_error()).find("start ballastd") != std::string::npos);

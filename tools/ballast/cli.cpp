@@ -15,6 +15,7 @@
 #include "engine/inspect/snapshot.hpp"
 #include "engine/text/spelling.hpp"
 #include "shm/host.hpp"
+#include "shm/names.hpp"
 #include "shm/paths.hpp"
 #include "tools/ballast/bridge.hpp"
 #include "tools/ballast/control_verbs.hpp"
@@ -123,6 +124,9 @@ std::optional<CliOutput> bad_place(const std::string& directory, const std::stri
     return wrong("both --dir and a namespace are given: leave one out");
   if (name_space.find('/') != std::string::npos)
     return wrong("\"" + name_space + "\" is a path: give it with --dir");
+  if (!name_space.empty() && shm::judge_name(name_space) != shm::NameFault::none) {
+    return wrong("no namespace can have that name: use " + std::string(shm::kNameRule));
+  }
   return std::nullopt;
 }
 

@@ -10,6 +10,8 @@
 #include <cstring>
 #include <memory>
 
+#include "shm/names.hpp"
+
 namespace ballast::tools {
 namespace {
 
@@ -113,20 +115,20 @@ Parsed<StatusRange> parse_status_range(std::string_view text) {
 
 std::optional<Complaint> judge_name(std::string_view what, std::string_view name) {
   const std::string start = std::string(what) + " " + in_quotes(name);
-  const auto allowed = [](char c) {
-    return is_letter(c) || is_digit(c) || c == '.' || c == '_' || c == '-';
-  };
-  if (name.empty()) return Complaint{std::string(what) + " is empty", "give it a name"};
-  if (name.size() > checker::kMaxServiceNameBytes) {
-    return Complaint{start + " is " + std::to_string(name.size()) + " bytes long",
-                     "use at most " + std::to_string(checker::kMaxServiceNameBytes)};
-  }
-  if (!std::all_of(name.begin(), name.end(), allowed)) {
-    return Complaint{start + " has a character that is not allowed",
-                     "use letters, digits, '.', '_' and '-'"};
-  }
-  if (name.front() == '.') {
-    return Complaint{start + " starts with a dot", "start it with a letter or a digit"};
+  static_assert(checker::kMaxServiceNameBytes == shm::kMaxNameBytes);
+  switch (shm::judge_name(name)) {
+    case shm::NameFault::none:
+      break;
+    case shm::NameFault::empty:
+      return Complaint{std::string(what) + " is empty", "give it a name"};
+    case shm::NameFault::too_long:
+      return Complaint{start + " is " + std::to_string(name.size()) + " bytes long",
+                       "use at most " + std::to_string(shm::kMaxNameBytes)};
+    case shm::NameFault::bad_character:
+      return Complaint{start + " has a character that is not allowed",
+                       "use letters, digits, '.', '_' and '-'"};
+    case shm::NameFault::leading_dot:
+      return Complaint{start + " starts with a dot", "start it with a letter or a digit"};
   }
   return std::nullopt;
 }

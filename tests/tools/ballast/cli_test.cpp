@@ -29,6 +29,10 @@ TEST_CASE("wrong usage is answered in one line with the nearest right word") {
         "ballast: unexpected argument \"--jsn\": did you mean --json?\n");
   CHECK(errors({"dump", "a", "b"}) == "ballast: unexpected argument \"b\": see ballast --help\n");
   CHECK(errors({"dump", "a/b"}) == "ballast: \"a/b\" is a path: give it with --dir\n");
+  CHECK(errors({"dump", ".."}) ==
+        "ballast: no namespace can have that name: use 1 to 63 letters, digits, '.', '_' and '-', "
+        "and no dot in front\n");
+  CHECK(errors({"bridge", "haproxy", ".."}) == errors({"dump", ".."}));
   CHECK(errors({"dump", "--dir", "/x", "y"}) ==
         "ballast: both --dir and a namespace are given: leave one out\n");
   CHECK(errors({}).find("Usage: ballast") != std::string::npos);
