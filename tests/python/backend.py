@@ -2,9 +2,11 @@
 /status/N answers N, /cut sends half of an answer and closes, /close closes at once, /hang never
 answers, everything else answers 200 with the server's port, the Host and how much was sent; a path
 that ends with the port of one server is for that one, others answer it with 200.
-usage: backend.py PORT [CERTIFICATE KEY]
+Prints its port. usage: backend.py [CERTIFICATE KEY]
 """
+import errno
 import http.server
+import random
 import ssl
 import sys
 
@@ -43,15 +45,26 @@ class Answer(http.server.BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-def main(port, *certificate):
-    """Serves until it is killed."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Answer)
+def listen():
+    """On a port that nobody else has, below the ephemeral ones."""
+    while True:
+        try:
+            return http.server.ThreadingHTTPServer(("127.0.0.1", random.randrange(17000, 29000)),
+                                                   Answer)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+
+
+def main(*certificate):
+    """Says its port and serves until it is killed."""
+    server = listen()
     server.daemon_threads = True
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    print("ready", flush=True)
+    print(server.server_port, flush=True)
     server.serve_forever()
 
 
