@@ -2,12 +2,14 @@
 some die, close, hang or say 503. Every request that may be tried elsewhere must succeed, and what
 was reported must be exact. usage: adapters_test.py, with BALLASTD, BALLAST and PYTHONPATH set."""
 import asyncio
+import errno
 import os
 import ssl
 import subprocess
 import tempfile
 import threading
 import unittest
+import unittest.mock
 
 import httpx
 import requests
@@ -28,6 +30,10 @@ class Client:
     def get(self, path, **options):
         """GET, and the answer."""
         return self.request("GET", path, **options)
+
+    def streamed(self, body):
+        """A body that comes in parts, from a generator function."""
+        return body()
 
 
 class ByRequests(Client):
@@ -121,6 +127,13 @@ class ByHttpxAsync(Client):
                 await parts.aclose()
                 return first
         return self.loop.run_until_complete(run())
+
+    def streamed(self, body):
+        """A body that comes in parts, from a generator function."""
+        async def parts():
+            for part in body():
+                yield part
+        return parts()
 
     def between(self):
         """Runs between an answer's headers and its body."""
@@ -227,6 +240,35 @@ class Adapters:
         for i in range(30):
             self.assertEqual(self.client.get(f"/close/x/{self.ports[0]}?{i}")[0], 200)
 
+    def test_a_body_that_fails_is_the_callers_doing(self):
+        self.begin()
+        for failure in (ConnectionRefusedError("the caller's own"), self.failing_connect()):
+            def body(error=failure):
+                yield b"abc"
+                raise error
+            with self.assertRaises(Exception):
+                self.client.request("PUT", "/page", self.client.streamed(body))
+        # Once each: the rest of a body that was begun would be taken for the whole.
+        self.assertEqual(self.counted(), {"started": 2, "abandoned": 2})
+
+    def failing_connect(self):
+        """What looks like a connection that could not be made."""
+        raise NotImplementedError
+
+    def test_a_body_that_can_be_sent_once(self):
+        self.begin()
+        end(self.processes[self.ports[0]])
+        for i in range(30):  # what was not begun goes elsewhere, whole
+            text = self.client.request("POST", f"/page/{i}", self.client.streamed(
+                lambda: iter([b"abc", b"de"])))[1]
+            self.assertEqual(text.split()[2], "5")
+        counted = self.counted()
+        self.assertGreater(counted["connect_failure"], 0)
+        self.assertEqual(counted["success"], 30)
+        with self.assertRaises(self.client.failures):
+            self.client.request("PUT", "/close", self.client.streamed(lambda: iter([b"abc"])))
+        self.assertEqual(self.counted()["reset"], counted.get("reset", 0) + 1)
+
     def test_what_never_answers(self):
         self.begin()
         with self.assertRaises(self.client.timeouts):
@@ -277,6 +319,31 @@ class Requests(Adapters, unittest.TestCase):
     client_class = ByRequests
     named = "DNS:web.test"
 
+    def failing_connect(self):
+        return requests.exceptions.ConnectionError(
+            urllib3.exceptions.NewConnectionError(None, "the caller's own"))
+
+    def test_unreachable_on_the_way(self):
+        """An error that connecting gives, too, once the request is out: not sent twice."""
+        self.begin()
+        lost = urllib3.exceptions.ProtocolError("Connection aborted.",
+                                                OSError(errno.EHOSTUNREACH, "No route to host"))
+        with unittest.mock.patch.object(urllib3.connectionpool.HTTPConnectionPool, "urlopen",
+                                        side_effect=lost), \
+                self.assertRaises(requests.exceptions.ConnectionError):
+            self.client.request("POST", "/page", b"abc")
+        self.assertEqual(self.counted(), {"started": 1, "connect_failure": 1})
+
+    def test_lines_of_a_stream(self):
+        self.begin()
+        with self.client.session.get(self.client.base + "/page", stream=True) as answer:
+            self.assertIn(b"web.test", b"".join(answer.raw))
+        self.assertEqual(self.counted(), {"started": 1, "success": 1})
+
+    def test_connections_are_kept_to_many_instances(self):
+        self.assertGreaterEqual(
+            ballast.requests.Adapter(None).poolmanager.pools._maxsize, 1000)
+
     def test_threads_share_a_session(self):
         self.begin()
         failed = []
@@ -301,6 +368,9 @@ class Requests(Adapters, unittest.TestCase):
 class Httpx(Adapters, unittest.TestCase):
     client_class = ByHttpx
 
+    def failing_connect(self):
+        return httpx.ConnectError("the caller's own")
+
     def test_half_an_answer(self):
         self.begin()
         with self.assertRaises(self.client.failures):
@@ -310,6 +380,9 @@ class Httpx(Adapters, unittest.TestCase):
 
 class HttpxAsync(Adapters, unittest.TestCase):
     client_class = ByHttpxAsync
+
+    def failing_connect(self):
+        return httpx.ConnectError("the caller's own")
 
 
 class Urllib3(unittest.TestCase):

@@ -19,6 +19,12 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         length = int(self.headers.get("content-length", "0"))
         sent = self.rfile.read(length)
+        while self.headers.get("transfer-encoding") == "chunked":
+            size = int(self.rfile.readline() or b"0", 16)
+            sent += self.rfile.read(size)
+            self.rfile.readline()
+            if size == 0:
+                break
         parts = self.path.split("?")[0].strip("/").split("/")
         if len(parts) > 2 and parts[2] != str(self.server.server_port):
             parts = [""]

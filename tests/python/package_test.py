@@ -88,6 +88,19 @@ class Picks(WithChecker):
         self.assertEqual(self.counted(),
                          {"started": len(ends), **{outcome: 1 for _, outcome in ends}})
 
+    def test_an_interrupt_while_the_end_is_understood(self):
+        class Interrupted(OSError):
+            """A signal comes just as it is looked at."""
+            @property
+            def errno(self):
+                raise KeyboardInterrupt
+
+        with self.assertRaises(KeyboardInterrupt) as caught:
+            with self.web.pick("k"):
+                raise Interrupted
+        self.assertIsInstance(caught.exception.__context__, Interrupted)
+        self.assertEqual(self.counted(), {"started": 1, "abandoned": 1})
+
     def test_a_generator_that_is_left(self):
         def answers():
             with self.web.pick("k"):
@@ -429,6 +442,11 @@ class Outcomes(unittest.TestCase):
             (http_error(503), Outcome.OVERLOAD),
             (http_error(404), Outcome.SUCCESS),
             (ValueError(), Outcome.ABANDONED),
+            (urllib.error.URLError(ConnectionRefusedError()), Outcome.CONNECT_FAILURE),
+            (urllib.error.URLError(TimeoutError()), Outcome.TIMEOUT),
+            (urllib.error.URLError("unknown url type"), Outcome.ABANDONED),
+            (ExceptionGroup("", [EOFError(), ConnectionResetError()]), Outcome.RESET),
+            (ExceptionGroup("", [EOFError(), ValueError()]), Outcome.ABANDONED),
             (OSError(errno.EMFILE, ""), Outcome.ABANDONED),
             (MemoryError(), Outcome.ABANDONED),
         ]

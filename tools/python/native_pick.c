@@ -70,13 +70,14 @@ static PyObject* pick_enter(PyObject* object, PyObject* unused) {
 }
 
 /* The outcome that an exception stands for, by outcomes.py. If that fails: abandoned, and the fault
- * is told on standard error, for the block's own exception matters more. */
+ * is told on standard error, for the block's own exception matters more. But what is no Exception
+ * stays raised: it is a signal handler's, which may run in there (Ctrl-C, a server's time limit). */
 static ballast_outcome_t classify(PyObject* exception) {
   PyObject* answer = PyObject_CallOneArg(shared.outcome_of, exception);
   const long outcome = answer == NULL ? -1 : PyLong_AsLong(answer);
   Py_XDECREF(answer);
   if (outcome == -1 && PyErr_Occurred() != NULL) {
-    PyErr_WriteUnraisable(shared.outcome_of);
+    if (PyErr_ExceptionMatches(PyExc_Exception)) PyErr_WriteUnraisable(shared.outcome_of);
     return BALLAST_ABANDONED;
   }
   return outcome < BALLAST_SUCCESS || outcome > BALLAST_ABANDONED ? BALLAST_ABANDONED
@@ -98,6 +99,7 @@ static PyObject* pick_exit(PyObject* object, PyObject* const* args, Py_ssize_t c
       const uint64_t latency = elapsed_us(self);
       const ballast_outcome_t outcome = classify(args[1] != Py_None ? args[1] : args[0]);
       ballast_report(self->service->handle->handle, &self->pick, outcome, latency);
+      if (PyErr_Occurred() != NULL) return NULL;
     }
   }
   Py_RETURN_FALSE;

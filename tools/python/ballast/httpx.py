@@ -17,7 +17,6 @@ import httpx
 
 from ballast import Pick, Service, Unavailable
 from ballast._http import RETRIED_STATUSES, Attempts, Exchange
-from ballast.outcomes import Outcome
 
 _Key = Callable[[httpx.Request], Union[str, bytes, None]]
 
@@ -48,20 +47,53 @@ class _Balanced:
             raise httpx.ConnectError(str(nowhere), request=request) from nowhere
 
 
-def _aimed(request: httpx.Request, pick: Pick) -> httpx.Request:
+class _Upload(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A request's body: tells whether any of it was asked for, and whether it was the caller's own
+    code that failed."""
+
+    def __init__(self, inner: Union[httpx.SyncByteStream, httpx.AsyncByteStream]) -> None:
+        self._inner = inner
+        self.begun = False
+        self.broken = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.begun = True
+        assert isinstance(self._inner, httpx.SyncByteStream)
+        try:
+            yield from self._inner
+        except Exception:
+            self.broken = True
+            raise
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.begun = True
+        assert isinstance(self._inner, httpx.AsyncByteStream)
+        try:
+            async for part in self._inner:
+                yield part
+        except Exception:
+            self.broken = True
+            raise
+
+
+def _aimed(request: httpx.Request, pick: Pick, upload: _Upload) -> httpx.Request:
     """The request, to the instance. Host stays what the caller wrote, and so does what the
     certificate is compared with, if httpcore knows this extension; else that is the address."""
     extensions = dict(request.extensions)
     if request.url.scheme == "https":
         extensions.setdefault("sni_hostname", request.url.host)
     return httpx.Request(request.method, request.url.copy_with(host=pick.host, port=pick.port),
-                         headers=request.headers, stream=request.stream, extensions=extensions)
+                         headers=request.headers, stream=upload, extensions=extensions)
 
 
-def _after(attempts: Attempts, exchange: Exchange, failure: BaseException) -> Optional[Pick]:
+def _after(attempts: Attempts, exchange: Exchange, failure: BaseException,
+           upload: _Upload) -> Optional[Pick]:
+    if upload.broken:
+        exchange.closed()  # the caller's own doing, not the instance's
+        return None
     outcome = exchange.failed(failure)
-    sent = not (outcome == Outcome.CONNECT_FAILURE or isinstance(failure, httpx.ConnectTimeout))
-    return attempts.after_failure(outcome, sent)
+    connecting = isinstance(failure, (httpx.ConnectError, httpx.ConnectTimeout))
+    return attempts.after_failure(outcome, upload.begun or not connecting)
 
 
 class Transport(httpx.BaseTransport):
@@ -87,11 +119,11 @@ class Transport(httpx.BaseTransport):
         """Called by the client."""
         attempts, pick = self._balanced.attempts(request)
         while True:
-            exchange = Exchange(pick)
+            exchange, upload = Exchange(pick), _Upload(request.stream)
             try:
-                response = self._inner.handle_request(_aimed(request, pick))
+                response = self._inner.handle_request(_aimed(request, pick, upload))
             except BaseException as failure:
-                another = _after(attempts, exchange, failure)
+                another = _after(attempts, exchange, failure, upload)
                 if another is None:
                     raise
             else:
@@ -122,11 +154,11 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         """Called by the client."""
         attempts, pick = self._balanced.attempts(request)
         while True:
-            exchange = Exchange(pick)
+            exchange, upload = Exchange(pick), _Upload(request.stream)
             try:
-                response = await self._inner.handle_async_request(_aimed(request, pick))
+                response = await self._inner.handle_async_request(_aimed(request, pick, upload))
             except BaseException as failure:
-                another = _after(attempts, exchange, failure)
+                another = _after(attempts, exchange, failure, upload)
                 if another is None:
                     raise
             else:

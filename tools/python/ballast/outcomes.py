@@ -62,6 +62,7 @@ _BY_NAME = {
     "urllib3.exceptions.TimeoutError": Outcome.TIMEOUT,
     "urllib3.exceptions.ProtocolError": Outcome.RESET,
     "urllib3.exceptions.SSLError": Outcome.CONNECT_FAILURE,
+    "urllib3.util.ssl_match_hostname.CertificateError": Outcome.CONNECT_FAILURE,
     "requests.exceptions.Timeout": Outcome.TIMEOUT,
     "requests.exceptions.SSLError": Outcome.CONNECT_FAILURE,
     "requests.exceptions.ConnectionError": Outcome.RESET,
@@ -83,13 +84,17 @@ def outcome_of(exception: BaseException) -> Outcome:
     The nearest class of its bases that `by_exception` has decides, but an answer's status (that of
     urllib.error.HTTPError and of the HTTP errors of requests and httpx) goes by outcome_of_status,
     and an OSError also by its errno. An exception that says nothing about the instance, such as a
-    ValueError of the caller's own, is ABANDONED: nobody knows how the request ended.
+    ValueError of the caller's own, is ABANDONED: nobody knows how the request ended. So is a group
+    of exceptions that do not all stand for the same.
     """
     status = _status_of(exception)
     if status is not None:
         return outcome_of_status(status)
-    if type(exception).__module__.partition(".")[0] in ("requests", "urllib3"):
-        cause = _cause_of(exception)
+    if isinstance(exception, BaseExceptionGroup):  # of asyncio.TaskGroup, say
+        outcomes = {outcome_of(one) for one in exception.exceptions}
+        return outcomes.pop() if len(outcomes) == 1 else Outcome.ABANDONED
+    if type(exception).__module__.partition(".")[0] in ("requests", "urllib", "urllib3"):
+        cause = cause_of(exception)
         if cause is not None:
             return outcome_of(cause)
     if isinstance(exception, OSError) and exception.errno in _UNREACHABLE:
@@ -132,8 +137,8 @@ def _status_of(exception: BaseException) -> Optional[int]:
     return status if isinstance(status, int) else None
 
 
-def _cause_of(exception: BaseException) -> Optional[BaseException]:
-    """What an error of requests or urllib3 wraps: they nest as arguments or as `reason`."""
+def cause_of(exception: BaseException) -> Optional[BaseException]:
+    """What an error of urllib, requests or urllib3 wraps: as an argument or as `reason`."""
     for inner in (getattr(exception, "reason", None), *exception.args):
         if isinstance(inner, BaseException) and inner is not exception:
             return inner

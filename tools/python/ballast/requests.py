@@ -10,6 +10,8 @@ After fork() a session must not share its connections with the parent, so make i
 """
 from __future__ import annotations
 
+import socket
+import ssl
 import threading
 from typing import Any, Callable, Collection, Iterator, Optional, Union
 from urllib.parse import urlsplit
@@ -17,10 +19,15 @@ from urllib.parse import urlsplit
 import requests
 import requests.adapters
 import requests.exceptions
+import urllib3.exceptions
 
-from ballast import Service, Unavailable
+from ballast import Pick, Service, Unavailable
 from ballast._http import RETRIED_STATUSES, Attempts, Exchange
-from ballast.outcomes import Outcome
+from ballast.outcomes import cause_of
+
+# Each instance has a pool of connections, and the pools that were used longest ago are closed beyond so
+# many: requests' own 10 would throw connections of a larger service away with each request.
+_POOLS = 1024
 
 
 def request_target(request: requests.PreparedRequest) -> str:
@@ -38,7 +45,8 @@ class Adapter(requests.adapters.HTTPAdapter):
     elsewhere; a broken connection, a timeout and the statuses of retry_statuses only for GET, HEAD,
     PUT, DELETE, OPTIONS and TRACE with a body that can be sent again (none, bytes or str), and
     while the service's retry budget allows. key: what is hashed. Other arguments are HTTPAdapter's;
-    its max_retries stays 0, for it would try the same instance.
+    its max_retries stays 0, for it would try the same instance, and pool_connections, to how many
+    instances connections are kept, is 1024.
 
     Without an instance it raises requests.exceptions.ConnectionError, from ballast.Unavailable. An
     answer is in flight until its body has been read or closed.
@@ -48,7 +56,7 @@ class Adapter(requests.adapters.HTTPAdapter):
                  key: Callable[[requests.PreparedRequest], Union[str, bytes, None]]
                  = request_target,
                  retry_statuses: Collection[int] = RETRIED_STATUSES, **arguments: Any) -> None:
-        super().__init__(**arguments)
+        super().__init__(**{"pool_connections": _POOLS, **arguments})
         self._service = service
         self._tries = tries
         self._key = key
@@ -66,6 +74,19 @@ class Adapter(requests.adapters.HTTPAdapter):
             pick = attempts.first()
         except Unavailable as nowhere:
             raise requests.exceptions.ConnectionError(nowhere, request=request) from nowhere
+        upload = _upload_of(request.body)
+        if upload is None:
+            return self._exchange(attempts, pick, request, None, stream, timeout, verify, cert)
+        body: Any = request.body
+        request.body = upload  # type: ignore[assignment]
+        try:
+            return self._exchange(attempts, pick, request, upload, stream, timeout, verify, cert)
+        finally:
+            request.body = body
+
+    def _exchange(self, attempts: Attempts, pick: Pick, request: requests.PreparedRequest,
+                  upload: Optional[_Upload], stream: bool, timeout: Any, verify: Any,
+                  cert: Any) -> requests.Response:
         while True:
             exchange = Exchange(pick)
             try:
@@ -77,8 +98,12 @@ class Adapter(requests.adapters.HTTPAdapter):
                     response.content  # noqa: B018, read now: its failure is this instance's
                     exchange.ended()
             except BaseException as failure:
+                if upload is not None and upload.broken:
+                    exchange.closed()  # the caller's own doing, not the instance's
+                    raise
                 outcome = exchange.failed(failure)
-                another = attempts.after_failure(outcome, _was_sent(failure, outcome))
+                begun = upload is not None and upload.begun
+                another = attempts.after_failure(outcome, begun or _was_sent(failure))
                 if another is None:
                     raise
             else:
@@ -111,9 +136,62 @@ class Adapter(requests.adapters.HTTPAdapter):
                                                      pool_kwargs=arguments)
 
 
-def _was_sent(failure: BaseException, outcome: Outcome) -> bool:
-    return not (outcome == Outcome.CONNECT_FAILURE
-                or isinstance(failure, requests.exceptions.ConnectTimeout))
+# Whatever else failed may have failed on the way: a host that cannot be reached any more, say.
+_BEFORE_SENDING = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError,
+                   socket.gaierror, ssl.SSLCertVerificationError)
+
+
+def _was_sent(failure: BaseException) -> bool:
+    """Whether any of the request may have reached the instance."""
+    cause: Optional[BaseException] = failure
+    while cause is not None:
+        if isinstance(cause, _BEFORE_SENDING):
+            return False
+        cause = cause_of(cause)
+    return True
+
+
+class _Upload:
+    """A body that can be sent once, a file or a generator: tells whether any of it was asked for,
+    and whether it was the caller's own code that failed."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+        self.begun = False
+        self.broken = False
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._body, name)
+        return self._read if name == "read" else value
+
+    def _read(self, *arguments: Any) -> Any:
+        self.begun = True
+        try:
+            return self._body.read(*arguments)
+        except Exception:
+            self.broken = True
+            raise
+
+    def __iter__(self) -> Iterator[Any]:
+        self.begun = True
+        try:
+            yield from self._body
+        except Exception:
+            self.broken = True
+            raise
+
+
+def _upload_of(body: Any) -> Optional[_Upload]:
+    """None for what is in memory."""
+    if body is None or isinstance(body, str):
+        return None
+    if not hasattr(body, "read"):
+        try:
+            memoryview(body)
+            return None
+        except TypeError:
+            pass
+    return _Upload(body)
 
 
 class _Body:
@@ -130,6 +208,17 @@ class _Body:
         """As urllib3's."""
         try:
             yield from self._raw.stream(*arguments, **named)
+        except GeneratorExit:
+            raise  # not read to its end: close() comes
+        except BaseException as failure:
+            self._exchange.failed(failure)
+            raise
+        self._exchange.ended()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """As urllib3's: by lines."""
+        try:
+            yield from self._raw
         except GeneratorExit:
             raise  # not read to its end: close() comes
         except BaseException as failure:
