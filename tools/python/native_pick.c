@@ -71,7 +71,8 @@ static PyObject* pick_enter(PyObject* object, PyObject* unused) {
 
 /* The outcome that an exception stands for, by outcomes.py. If that fails: abandoned, and the fault
  * is told on standard error, for the block's own exception matters more. But what is no Exception
- * stays raised: it is a signal handler's, which may run in there (Ctrl-C, a server's time limit). */
+ * stays raised: it is a signal handler's, which may run in there (Ctrl-C, a server's time limit).
+ */
 static ballast_outcome_t classify(PyObject* exception) {
   PyObject* answer = PyObject_CallOneArg(shared.outcome_of, exception);
   const long outcome = answer == NULL ? -1 : PyLong_AsLong(answer);

@@ -25,8 +25,8 @@ from ballast import Pick, Service, Unavailable
 from ballast._http import RETRIED_STATUSES, Attempts, Exchange
 from ballast.outcomes import cause_of
 
-# Each instance has a pool of connections, and the pools that were used longest ago are closed beyond so
-# many: requests' own 10 would throw connections of a larger service away with each request.
+# Each instance has a pool of connections; beyond so many, the one used longest ago is closed.
+# requests' own 10 would throw a larger service's connections away again and again.
 _POOLS = 1024
 
 
