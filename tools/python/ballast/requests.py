@@ -56,7 +56,8 @@ class Adapter(requests.adapters.HTTPAdapter):
                  key: Callable[[requests.PreparedRequest], Union[str, bytes, None]]
                  = request_target,
                  retry_statuses: Collection[int] = RETRIED_STATUSES, **arguments: Any) -> None:
-        super().__init__(**{"pool_connections": _POOLS, **arguments})
+        arguments.setdefault("pool_connections", _POOLS)
+        super().__init__(**arguments)
         self._service = service
         self._tries = tries
         self._key = key
