@@ -66,13 +66,38 @@ ngx_ballast_find(ngx_ballast_conf_t *bcf, ngx_log_t *log)
 }
 
 
+/* "size" bytes that begin with a ngx_ballast_peer_t; NULL: no memory */
+
+void *
+ngx_ballast_create_peer(ngx_ballast_conf_t *bcf, ngx_pool_t *pool, size_t size)
+{
+    ngx_ballast_peer_t  *bp;
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(pool, size);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    bp = cln->data;
+    ngx_memzero(bp, size);
+
+    bp->conf = bcf;
+    bp->pool = pool;
+
+    cln->handler = ngx_ballast_cleanup;
+
+    return bp;
+}
+
+
 /*
  * For a request without a key: one of its own, or a service with consistent
  * hashing would send all of them to one instance.
  */
 
 void
-ngx_ballast_spread(ngx_str_t *key, u_char *buf)
+ngx_ballast_spread(ngx_ballast_peer_t *bp)
 {
     uint64_t  pid;
 
@@ -81,42 +106,11 @@ ngx_ballast_spread(ngx_str_t *key, u_char *buf)
     pid = ngx_pid;
     number++;
 
-    ngx_memcpy(buf, &pid, 8);
-    ngx_memcpy(buf + 8, &number, 8);
+    ngx_memcpy(bp->spread, &pid, 8);
+    ngx_memcpy(bp->spread + 8, &number, 8);
 
-    key->len = NGX_BALLAST_SPREAD_LEN;
-    key->data = buf;
-}
-
-
-/* one word, for logs and maps; ballast_status_text() is for people */
-
-const char *
-ngx_ballast_status(ngx_ballast_peer_t *bp)
-{
-    switch (bp->status) {
-
-    case BALLAST_OK:
-        return "ok";
-
-    case BALLAST_NO_INSTANCE:
-        return "no_instance";
-
-    case BALLAST_LIMITED:
-        return "limited";
-
-    case BALLAST_RETRY_BUDGET:
-        return "retry_budget";
-
-    case BALLAST_SERVICE_UNKNOWN:
-        return "service_unknown";
-
-    case BALLAST_NOT_ATTACHED:
-        return "not_attached";
-
-    default:
-        return "error";
-    }
+    bp->key.len = NGX_BALLAST_SPREAD_LEN;
+    bp->key.data = bp->spread;
 }
 
 

@@ -24,6 +24,9 @@
 #define NGX_BALLAST_MAX_TRIES  (BALLAST_MAX_TRIED + 1)
 #define NGX_BALLAST_SESSIONS   1024
 
+/* of the key that ngx_ballast_spread() makes */
+#define NGX_BALLAST_SPREAD_LEN  16
+
 
 /* a namespace; its handle is this process's */
 
@@ -46,6 +49,13 @@ typedef struct {
     void                     *session;      /* ngx_ssl_session_t */
 } ngx_ballast_session_t;
 
+
+typedef struct {
+    ngx_array_t               spaces;       /* ngx_ballast_space_t * */
+} ngx_ballast_main_conf_t;
+
+
+/* of an upstream; what the modules' own structures begin with */
 
 typedef struct {
     ngx_ballast_space_t      *space;
@@ -93,7 +103,10 @@ struct ngx_ballast_try_s {
 };
 
 
-/* what a request or session knows of its picks; zeroed to begin with */
+/*
+ * What a request or session knows of its picks; it is what the modules' own
+ * structures begin with, in a cleanup of the pool, zeroed.
+ */
 
 typedef struct {
     ngx_ballast_conf_t       *conf;
@@ -104,26 +117,59 @@ typedef struct {
     ngx_ballast_try_t        *last;
     uint64_t                  started;      /* usec, of the last try */
     ballast_status_t          status;       /* of the last pick */
+    u_char                    spread[NGX_BALLAST_SPREAD_LEN];
 
     unsigned                  picked:1;     /* in flight */
 } ngx_ballast_peer_t;
 
 
+/*
+ * An argument that only one of the modules knows, or NULL behind the last:
+ * NGX_DECLINED if it does not, NGX_ERROR if it is wrong, which is logged.
+ */
+
+typedef ngx_int_t (*ngx_ballast_argument_pt)(ngx_conf_t *cf, void *conf,
+    ngx_str_t *value);
+
+
+/* the variables, in http and in stream; "which" of ngx_ballast_variable() */
+
+#define NGX_BALLAST_INSTANCE   0
+#define NGX_BALLAST_REASON     1
+#define NGX_BALLAST_EPOCH      2
+#define NGX_BALLAST_STATUS     3
+#define NGX_BALLAST_VARIABLES  4
+
+
 /* ngx_ballast_conf.c */
 
-ngx_int_t ngx_ballast_argument(ngx_conf_t *cf, ngx_ballast_conf_t *bcf,
-    ngx_str_t *value);
-char *ngx_ballast_use(ngx_conf_t *cf, ngx_ballast_conf_t *bcf,
-    ngx_array_t *spaces);
+void *ngx_ballast_create_main_conf(ngx_conf_t *cf);
+void *ngx_ballast_create_conf(ngx_conf_t *cf, size_t size);
+char *ngx_ballast_arguments(ngx_conf_t *cf, ngx_ballast_conf_t *bcf,
+    ngx_array_t *spaces, ngx_ballast_argument_pt handler, void *conf);
+ngx_addr_t *ngx_ballast_nobody(ngx_conf_t *cf, ngx_ballast_conf_t *bcf);
+ngx_int_t ngx_ballast_alone(ngx_conf_t *cf, ngx_uint_t servers,
+    ngx_str_t *host, u_char *file, ngx_uint_t line);
+ngx_int_t ngx_ballast_used(ngx_conf_t *cf, ngx_ballast_conf_t *bcf,
+    ngx_str_t *host, u_char *file, ngx_uint_t line);
 void ngx_ballast_release(ngx_array_t *spaces);
 void ngx_ballast_attach(ngx_array_t *spaces, ngx_log_t *log);
 ngx_int_t ngx_ballast_attach_space(ngx_ballast_space_t *space, ngx_log_t *log);
 
+/* ngx_ballast_variables.c */
+
+extern ngx_str_t  ngx_ballast_variables[NGX_BALLAST_VARIABLES];
+
+ngx_int_t ngx_ballast_variable(ngx_ballast_peer_t *bp, ngx_pool_t *pool,
+    ngx_variable_value_t *v, ngx_uint_t which);
+
 /* ngx_ballast.c */
 
-void ngx_ballast_spread(ngx_str_t *key, u_char *buf);
+
+void *ngx_ballast_create_peer(ngx_ballast_conf_t *bcf, ngx_pool_t *pool,
+    size_t size);
+void ngx_ballast_spread(ngx_ballast_peer_t *bp);
 ngx_int_t ngx_ballast_pick(ngx_peer_connection_t *pc, ngx_ballast_peer_t *bp);
-const char *ngx_ballast_status(ngx_ballast_peer_t *bp);
 void ngx_ballast_report(ngx_ballast_peer_t *bp, ballast_result_t *result);
 uint64_t ngx_ballast_elapsed(ngx_ballast_peer_t *bp);
 void ngx_ballast_cleanup(void *data);
@@ -137,10 +183,6 @@ void ngx_ballast_save_session(ngx_peer_connection_t *pc,
     ngx_ballast_peer_t *bp);
 #endif
 void ngx_ballast_free_sessions(void *data);
-
-
-/* big enough for what ngx_ballast_spread() makes */
-#define NGX_BALLAST_SPREAD_LEN  16
 
 
 #endif /* _NGX_BALLAST_H_INCLUDED_ */

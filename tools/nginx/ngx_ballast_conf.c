@@ -12,18 +12,107 @@
 #define NGX_BALLAST_ATTACH_INTERVAL  1000
 
 
+static ngx_int_t ngx_ballast_argument(ngx_conf_t *cf, ngx_ballast_conf_t *bcf,
+    ngx_str_t *value);
+static char *ngx_ballast_use(ngx_conf_t *cf, ngx_ballast_conf_t *bcf,
+    ngx_array_t *spaces);
 static ngx_ballast_space_t *ngx_ballast_space(ngx_conf_t *cf,
     ngx_array_t *spaces, ngx_ballast_space_t *wanted);
 static void ngx_ballast_detach(void *data);
 
 
+void *
+ngx_ballast_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_ballast_main_conf_t  *bmcf;
+
+    bmcf = ngx_pcalloc(cf->pool, sizeof(ngx_ballast_main_conf_t));
+    if (bmcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&bmcf->spaces, cf->pool, 1,
+                       sizeof(ngx_ballast_space_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return bmcf;
+}
+
+
+void *
+ngx_ballast_create_conf(ngx_conf_t *cf, size_t size)
+{
+    ngx_ballast_conf_t  *bcf;
+
+    bcf = ngx_pcalloc(cf->pool, size);
+    if (bcf == NULL) {
+        return NULL;
+    }
+
+    bcf->tries = NGX_BALLAST_TRIES;
+
+    return bcf;
+}
+
+
 /*
- * The service, and the arguments that both modules know: NGX_DECLINED if
- * the argument is none of them, NGX_ERROR if it is wrong, which is logged.
+ * The whole directive: the service, then arguments in any order, of which
+ * "handler" is asked first, since one may belong to the one before it.
+ */
+
+char *
+ngx_ballast_arguments(ngx_conf_t *cf, ngx_ballast_conf_t *bcf,
+    ngx_array_t *spaces, ngx_ballast_argument_pt handler, void *conf)
+{
+    ngx_int_t             rc;
+    ngx_str_t            *value;
+    ngx_uint_t            i;
+    ngx_ballast_space_t   space;
+
+    value = cf->args->elts;
+
+    ngx_memzero(&space, sizeof(ngx_ballast_space_t));
+    ngx_str_set(&space.name, "");
+    ngx_str_set(&space.directory, "");
+
+    bcf->space = &space;
+    bcf->service = value[1];
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        rc = handler(cf, conf, &value[i]);
+
+        if (rc == NGX_DECLINED) {
+            rc = ngx_ballast_argument(cf, bcf, &value[i]);
+        }
+
+        if (rc == NGX_DECLINED) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\"", &value[i]);
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (handler(cf, conf, NULL) == NGX_ERROR) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_ballast_use(cf, bcf, spaces);
+}
+
+
+/*
+ * The arguments that both modules know; NGX_DECLINED if this is none of them.
  * "space" holds the names only, until ngx_ballast_use().
  */
 
-ngx_int_t
+static ngx_int_t
 ngx_ballast_argument(ngx_conf_t *cf, ngx_ballast_conf_t *bcf, ngx_str_t *value)
 {
     ngx_int_t   n;
@@ -92,7 +181,7 @@ invalid:
  * upstream its own namespace out of "spaces".
  */
 
-char *
+static char *
 ngx_ballast_use(ngx_conf_t *cf, ngx_ballast_conf_t *bcf, ngx_array_t *spaces)
 {
     ngx_uint_t            level;
@@ -203,6 +292,64 @@ ngx_ballast_space(ngx_conf_t *cf, ngx_array_t *spaces,
     *spacep = space;
 
     return space;
+}
+
+
+/* nginx refuses an upstream without servers; nobody gets this one */
+
+ngx_addr_t *
+ngx_ballast_nobody(ngx_conf_t *cf, ngx_ballast_conf_t *bcf)
+{
+    ngx_addr_t  *addr;
+
+    addr = ngx_pcalloc(cf->pool, sizeof(ngx_addr_t));
+    if (addr == NULL) {
+        return NULL;
+    }
+
+    if (ngx_parse_addr(cf->pool, addr, (u_char *) "127.0.0.1", 9) != NGX_OK) {
+        return NULL;
+    }
+
+    addr->name = bcf->service;
+
+    return addr;
+}
+
+
+/* there is that one server and no other */
+
+ngx_int_t
+ngx_ballast_alone(ngx_conf_t *cf, ngx_uint_t servers, ngx_str_t *host,
+    u_char *file, ngx_uint_t line)
+{
+    if (servers == 1) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "\"server\" is not allowed beside \"ballast\" in "
+                  "upstream \"%V\" in %s:%ui", host, file, line);
+
+    return NGX_ERROR;
+}
+
+
+/* all is read: an upstream that has the directive has its method, too */
+
+ngx_int_t
+ngx_ballast_used(ngx_conf_t *cf, ngx_ballast_conf_t *bcf, ngx_str_t *host,
+    u_char *file, ngx_uint_t line)
+{
+    if (bcf->service.len == 0 || bcf->used) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "another load balancing method replaces \"ballast\" in "
+                  "upstream \"%V\" in %s:%ui", host, file, line);
+
+    return NGX_ERROR;
 }
 
 

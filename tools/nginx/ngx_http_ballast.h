@@ -21,6 +21,7 @@ typedef struct {
     ngx_str_t                   attributes;
 
     unsigned                    no_token:1;     /* and that has been logged */
+    unsigned                    cookie_next:1;  /* its name is next */
     unsigned                    secure:1;
     unsigned                    httponly:1;
     unsigned                    samesite:1;
@@ -37,27 +38,19 @@ typedef struct {
                                *conf;
     ngx_http_request_t         *request;
     ngx_table_elt_t            *set_cookie;
-    u_char                      spread[NGX_BALLAST_SPREAD_LEN];
 } ngx_http_ballast_peer_t;
 
 
 /* ngx_http_ballast_cookie.c */
 
-ngx_int_t ngx_http_ballast_cookie_name(ngx_str_t *name);
-ngx_int_t ngx_http_ballast_cookie_attribute(ngx_conf_t *cf,
+ngx_int_t ngx_http_ballast_cookie_argument(ngx_conf_t *cf,
     ngx_http_ballast_srv_conf_t *hcf, ngx_str_t *value);
-ngx_int_t ngx_http_ballast_cookie_complete(ngx_conf_t *cf,
-    ngx_http_ballast_srv_conf_t *hcf);
 ngx_int_t ngx_http_ballast_set_cookie(ngx_http_ballast_peer_t *hp);
 
 /* ngx_http_ballast_outcome.c */
 
-ballast_outcome_t ngx_http_ballast_outcome(ngx_http_request_t *r,
-    ngx_peer_connection_t *pc, ngx_uint_t state);
-ngx_uint_t ngx_http_ballast_cached(ngx_http_upstream_t *u);
-uint32_t ngx_http_ballast_retry_after(ngx_http_upstream_t *u);
-ngx_table_elt_t *ngx_http_ballast_header(ngx_list_t *headers,
-    const char *name, size_t len);
+void ngx_http_ballast_result(ngx_http_ballast_peer_t *hp,
+    ngx_peer_connection_t *pc, ngx_uint_t state, ballast_result_t *result);
 
 
 #endif /* _NGX_HTTP_BALLAST_H_INCLUDED_ */

@@ -8,9 +8,65 @@
 #include <ngx_http_ballast.h>
 
 
-/* RFC 6265: a name is a token */
+static ngx_int_t ngx_http_ballast_cookie_name(ngx_str_t *name);
+static ngx_int_t ngx_http_ballast_cookie_attribute(ngx_conf_t *cf,
+    ngx_http_ballast_srv_conf_t *hcf, ngx_str_t *value);
+static ngx_int_t ngx_http_ballast_cookie_complete(ngx_conf_t *cf,
+    ngx_http_ballast_srv_conf_t *hcf);
+
+
+/* a ngx_ballast_argument_pt */
 
 ngx_int_t
+ngx_http_ballast_cookie_argument(ngx_conf_t *cf,
+    ngx_http_ballast_srv_conf_t *hcf, ngx_str_t *value)
+{
+    if (hcf->cookie_next) {
+
+        if (value == NULL || value->len == 0
+            || ngx_http_ballast_cookie_name(value) != NGX_OK)
+        {
+            goto invalid;
+        }
+
+        hcf->cookie_next = 0;
+        hcf->cookie = *value;
+
+        return NGX_OK;
+    }
+
+    if (value == NULL) {
+        return hcf->cookie.len ? ngx_http_ballast_cookie_complete(cf, hcf)
+                               : NGX_DECLINED;
+    }
+
+    if (ngx_strcmp(value->data, "sticky=cookie") == 0) {
+
+        if (hcf->cookie.len) {
+            goto invalid;
+        }
+
+        hcf->cookie_next = 1;
+
+        return NGX_OK;
+    }
+
+    return hcf->cookie.len ? ngx_http_ballast_cookie_attribute(cf, hcf, value)
+                           : NGX_DECLINED;
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "\"sticky=cookie\" needs the cookie's name as its "
+                       "next parameter, once");
+
+    return NGX_ERROR;
+}
+
+
+/* RFC 6265: a name is a token */
+
+static ngx_int_t
 ngx_http_ballast_cookie_name(ngx_str_t *name)
 {
     u_char  *p;
@@ -29,7 +85,7 @@ ngx_http_ballast_cookie_name(ngx_str_t *name)
 
 /* appends an attribute as it stands in Set-Cookie; NGX_DECLINED: it is none */
 
-ngx_int_t
+static ngx_int_t
 ngx_http_ballast_cookie_attribute(ngx_conf_t *cf,
     ngx_http_ballast_srv_conf_t *hcf, ngx_str_t *value)
 {
@@ -121,7 +177,7 @@ ngx_http_ballast_cookie_attribute(ngx_conf_t *cf,
  * client would have a cookie for each.
  */
 
-ngx_int_t
+static ngx_int_t
 ngx_http_ballast_cookie_complete(ngx_conf_t *cf,
     ngx_http_ballast_srv_conf_t *hcf)
 {

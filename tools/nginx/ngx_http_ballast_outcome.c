@@ -8,9 +8,76 @@
 #include <ngx_http_ballast.h>
 
 
+static ballast_outcome_t ngx_http_ballast_outcome(ngx_http_request_t *r,
+    ngx_peer_connection_t *pc, ngx_uint_t state);
+static ngx_uint_t ngx_http_ballast_cached(ngx_http_upstream_t *u);
+static uint32_t ngx_http_ballast_retry_after(ngx_http_upstream_t *u);
+static ngx_table_elt_t *ngx_http_ballast_header(ngx_list_t *headers,
+    const char *name, size_t len);
 static ngx_uint_t ngx_http_ballast_is_module(ngx_http_upstream_t *u,
     const char *name, size_t len);
 static ballast_outcome_t ngx_http_ballast_grpc_outcome(ngx_http_upstream_t *u);
+
+
+/* what is reported of the try that nginx is done with */
+
+void
+ngx_http_ballast_result(ngx_http_ballast_peer_t *hp, ngx_peer_connection_t *pc,
+    ngx_uint_t state, ballast_result_t *result)
+{
+    uint64_t              header;
+    ngx_table_elt_t      *h;
+    ngx_http_upstream_t  *u;
+
+    u = hp->request->upstream;
+
+    result->outcome = ngx_http_ballast_outcome(hp->request, pc, state);
+
+    /* how long a client takes to read a body is not the instance's doing */
+
+    result->latency_us = ngx_ballast_elapsed(&hp->peer);
+
+    if (u->state && u->state->header_time != (ngx_msec_t) -1) {
+        header = ((uint64_t) u->state->header_time + 1) * 1000;
+        result->latency_us = ngx_min(result->latency_us, header);
+    }
+
+    if (u->state && u->state->header_time != (ngx_msec_t) -1
+        && !ngx_http_ballast_cached(u))
+    {
+        h = ngx_http_ballast_header(&u->headers_in.headers,
+                                    "endpoint-load-metrics", 21);
+        if (h == NULL) {
+            h = ngx_http_ballast_header(&u->headers_in.trailers,
+                                        "endpoint-load-metrics", 21);
+        }
+
+        if (h) {
+            result->load = (char *) h->value.data;
+            result->load_length = h->value.len;
+        }
+    }
+
+    if (result->outcome == BALLAST_OVERLOAD && !ngx_http_ballast_cached(u)) {
+        result->retry_after_ms = ngx_http_ballast_retry_after(u);
+    }
+
+    if (state & NGX_PEER_FAILED) {
+
+        /* as nginx does, which then counts no try: see ngx_ballast_pick() */
+
+        if (result->outcome == BALLAST_RESET
+            && pc->cached && u->state && u->state->bytes_received == 0)
+        {
+            hp->peer.last->stale = 1;
+            result->outcome = BALLAST_ABANDONED;
+        }
+
+        if (hp->set_cookie) {
+            hp->set_cookie->hash = 0;
+        }
+    }
+}
 
 
 /*
@@ -19,7 +86,7 @@ static ballast_outcome_t ngx_http_ballast_grpc_outcome(ngx_http_upstream_t *u);
  * keepalive has taken the connection away if the answer was complete.
  */
 
-ballast_outcome_t
+static ballast_outcome_t
 ngx_http_ballast_outcome(ngx_http_request_t *r, ngx_peer_connection_t *pc,
     ngx_uint_t state)
 {
@@ -113,7 +180,7 @@ ngx_http_ballast_outcome(ngx_http_request_t *r, ngx_peer_connection_t *pc,
  * and u->headers_in holds the former.
  */
 
-ngx_uint_t
+static ngx_uint_t
 ngx_http_ballast_cached(ngx_http_upstream_t *u)
 {
 #if (NGX_HTTP_CACHE)
@@ -171,7 +238,7 @@ ngx_http_ballast_grpc_outcome(ngx_http_upstream_t *u)
 }
 
 
-uint32_t
+static uint32_t
 ngx_http_ballast_retry_after(ngx_http_upstream_t *u)
 {
     time_t            sec;
@@ -203,7 +270,7 @@ ngx_http_ballast_retry_after(ngx_http_upstream_t *u)
 }
 
 
-ngx_table_elt_t *
+static ngx_table_elt_t *
 ngx_http_ballast_header(ngx_list_t *headers, const char *name, size_t len)
 {
     ngx_uint_t        i;

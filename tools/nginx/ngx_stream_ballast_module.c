@@ -14,11 +14,6 @@
 
 
 typedef struct {
-    ngx_array_t                   spaces;   /* ngx_ballast_space_t * */
-} ngx_stream_ballast_main_conf_t;
-
-
-typedef struct {
     ngx_ballast_conf_t            ballast;
     ngx_stream_complex_value_t   *key;
 } ngx_stream_ballast_srv_conf_t;
@@ -36,6 +31,8 @@ typedef struct {
 
 static char *ngx_stream_ballast(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_int_t ngx_stream_ballast_argument(ngx_conf_t *cf, void *conf,
+    ngx_str_t *value);
 static ngx_int_t ngx_stream_ballast_init(ngx_conf_t *cf,
     ngx_stream_upstream_srv_conf_t *us);
 static ngx_int_t ngx_stream_ballast_init_peer(ngx_stream_session_t *s,
@@ -59,7 +56,6 @@ static ngx_int_t ngx_stream_ballast_variable(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_stream_ballast_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_stream_ballast_postconfiguration(ngx_conf_t *cf);
-static void *ngx_stream_ballast_create_main_conf(ngx_conf_t *cf);
 static void *ngx_stream_ballast_create_srv_conf(ngx_conf_t *cf);
 static ngx_int_t ngx_stream_ballast_init_process(ngx_cycle_t *cycle);
 
@@ -81,7 +77,7 @@ static ngx_stream_module_t  ngx_stream_ballast_module_ctx = {
     ngx_stream_ballast_preconfiguration,   /* preconfiguration */
     ngx_stream_ballast_postconfiguration,  /* postconfiguration */
 
-    ngx_stream_ballast_create_main_conf,   /* create main configuration */
+    ngx_ballast_create_main_conf,          /* create main configuration */
     NULL,                                  /* init main configuration */
 
     ngx_stream_ballast_create_srv_conf,    /* create server configuration */
@@ -105,40 +101,15 @@ ngx_module_t  ngx_stream_ballast_module = {
 };
 
 
-#define NGX_STREAM_BALLAST_INSTANCE  0
-#define NGX_STREAM_BALLAST_REASON    1
-#define NGX_STREAM_BALLAST_EPOCH     2
-#define NGX_STREAM_BALLAST_STATUS    3
-
-
-static ngx_stream_variable_t  ngx_stream_ballast_variables[] = {
-
-    { ngx_string("ballast_instance"), NULL, ngx_stream_ballast_variable,
-      NGX_STREAM_BALLAST_INSTANCE, NGX_STREAM_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("ballast_reason"), NULL, ngx_stream_ballast_variable,
-      NGX_STREAM_BALLAST_REASON, NGX_STREAM_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("ballast_epoch"), NULL, ngx_stream_ballast_variable,
-      NGX_STREAM_BALLAST_EPOCH, NGX_STREAM_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("ballast_status"), NULL, ngx_stream_ballast_variable,
-      NGX_STREAM_BALLAST_STATUS, NGX_STREAM_VAR_NOCACHEABLE, 0 },
-
-      ngx_stream_null_variable
-};
-
-
 static ngx_int_t
 ngx_stream_ballast_init(ngx_conf_t *cf, ngx_stream_upstream_srv_conf_t *us)
 {
     ngx_stream_ballast_srv_conf_t  *scf;
 
-    if (us->servers->nelts != 1) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"server\" is not allowed beside \"ballast\" in "
-                      "upstream \"%V\" in %s:%ui",
-                      &us->host, us->file_name, us->line);
+    if (ngx_ballast_alone(cf, us->servers->nelts, &us->host, us->file_name,
+                          us->line)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -161,7 +132,6 @@ static ngx_int_t
 ngx_stream_ballast_init_peer(ngx_stream_session_t *s,
     ngx_stream_upstream_srv_conf_t *us)
 {
-    ngx_pool_cleanup_t             *cln;
     ngx_stream_upstream_t          *u;
     ngx_stream_ballast_peer_t      *sp;
     ngx_stream_ballast_srv_conf_t  *scf;
@@ -171,20 +141,13 @@ ngx_stream_ballast_init_peer(ngx_stream_session_t *s,
 
     scf = ngx_stream_conf_upstream_srv_conf(us, ngx_stream_ballast_module);
 
-    cln = ngx_pool_cleanup_add(s->connection->pool,
-                               sizeof(ngx_stream_ballast_peer_t));
-    if (cln == NULL) {
+    sp = ngx_ballast_create_peer(&scf->ballast, s->connection->pool,
+                                 sizeof(ngx_stream_ballast_peer_t));
+    if (sp == NULL) {
         return NGX_ERROR;
     }
 
-    sp = cln->data;
-    ngx_memzero(sp, sizeof(ngx_stream_ballast_peer_t));
-
     sp->session = s;
-    sp->peer.conf = &scf->ballast;
-    sp->peer.pool = s->connection->pool;
-
-    cln->handler = ngx_ballast_cleanup;
 
     if (scf->key
         && ngx_stream_complex_value(s, scf->key, &sp->peer.key) != NGX_OK)
@@ -193,7 +156,7 @@ ngx_stream_ballast_init_peer(ngx_stream_session_t *s,
     }
 
     if (sp->peer.key.len == 0) {
-        ngx_ballast_spread(&sp->peer.key, sp->spread);
+        ngx_ballast_spread(&sp->peer);
     }
 
     ngx_stream_set_ctx(s, sp, ngx_stream_ballast_module);
@@ -349,70 +312,34 @@ ngx_stream_ballast_save_session(ngx_peer_connection_t *pc, void *data)
 #endif
 
 
-/* the variables tell of the last pick */
-
 static ngx_int_t
 ngx_stream_ballast_variable(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data)
 {
-    u_char                   *p;
-    const char               *text;
-    ngx_ballast_try_t        *last;
     ngx_stream_ballast_peer_t  *sp;
 
     sp = ngx_stream_get_module_ctx(s, ngx_stream_ballast_module);
-    last = sp ? sp->peer.last : NULL;
 
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    if (sp && data == NGX_STREAM_BALLAST_STATUS) {
-        text = ngx_ballast_status(&sp->peer);
-
-    } else if (last == NULL) {
-        v->not_found = 1;
-        return NGX_OK;
-
-    } else if (data == NGX_STREAM_BALLAST_INSTANCE) {
-        v->len = last->name.len;
-        v->data = last->name.data;
-        return NGX_OK;
-
-    } else if (data == NGX_STREAM_BALLAST_REASON) {
-        text = ballast_reason_text((ballast_reason_t) last->pick.reason);
-
-    } else {
-        p = ngx_pnalloc(s->connection->pool, NGX_INT64_LEN);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        v->data = p;
-        v->len = ngx_sprintf(p, "%uL", last->pick.epoch) - p;
-        return NGX_OK;
-    }
-
-    v->data = (u_char *) text;
-    v->len = ngx_strlen(text);
-
-    return NGX_OK;
+    return ngx_ballast_variable(sp ? &sp->peer : NULL, s->connection->pool, v,
+                                data);
 }
 
 
 static ngx_int_t
 ngx_stream_ballast_preconfiguration(ngx_conf_t *cf)
 {
-    ngx_stream_variable_t  *var, *v;
+    ngx_uint_t              i;
+    ngx_stream_variable_t  *var;
 
-    for (v = ngx_stream_ballast_variables; v->name.len; v++) {
-        var = ngx_stream_add_variable(cf, &v->name, v->flags);
+    for (i = 0; i < NGX_BALLAST_VARIABLES; i++) {
+        var = ngx_stream_add_variable(cf, &ngx_ballast_variables[i],
+                                      NGX_STREAM_VAR_NOCACHEABLE);
         if (var == NULL) {
             return NGX_ERROR;
         }
 
-        var->get_handler = v->get_handler;
-        var->data = v->data;
+        var->get_handler = ngx_stream_ballast_variable;
+        var->data = i;
     }
 
     return NGX_OK;
@@ -424,15 +351,15 @@ ngx_stream_ballast_postconfiguration(ngx_conf_t *cf)
 {
     ngx_uint_t                        i;
     ngx_stream_ballast_srv_conf_t    *scf;
-    ngx_stream_ballast_main_conf_t   *smcf;
+    ngx_ballast_main_conf_t   *bmcf;
     ngx_stream_upstream_srv_conf_t  **uscfp;
     ngx_stream_upstream_main_conf_t  *umcf;
 
-    smcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_ballast_module);
+    bmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_ballast_module);
     umcf = ngx_stream_conf_get_module_main_conf(cf,
                                                 ngx_stream_upstream_module);
 
-    ngx_ballast_release(&smcf->spaces);
+    ngx_ballast_release(&bmcf->spaces);
 
     uscfp = umcf->upstreams.elts;
 
@@ -445,12 +372,10 @@ ngx_stream_ballast_postconfiguration(ngx_conf_t *cf)
         scf = ngx_stream_conf_upstream_srv_conf(uscfp[i],
                                                 ngx_stream_ballast_module);
 
-        if (scf->ballast.service.len && !scf->ballast.used) {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "another load balancing method replaces "
-                          "\"ballast\" in upstream \"%V\" in %s:%ui",
-                          &uscfp[i]->host, uscfp[i]->file_name,
-                          uscfp[i]->line);
+        if (ngx_ballast_used(cf, &scf->ballast, &uscfp[i]->host,
+                             uscfp[i]->file_name, uscfp[i]->line)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
@@ -460,39 +385,9 @@ ngx_stream_ballast_postconfiguration(ngx_conf_t *cf)
 
 
 static void *
-ngx_stream_ballast_create_main_conf(ngx_conf_t *cf)
-{
-    ngx_stream_ballast_main_conf_t  *smcf;
-
-    smcf = ngx_pcalloc(cf->pool, sizeof(ngx_stream_ballast_main_conf_t));
-    if (smcf == NULL) {
-        return NULL;
-    }
-
-    if (ngx_array_init(&smcf->spaces, cf->pool, 1,
-                       sizeof(ngx_ballast_space_t *))
-        != NGX_OK)
-    {
-        return NULL;
-    }
-
-    return smcf;
-}
-
-
-static void *
 ngx_stream_ballast_create_srv_conf(ngx_conf_t *cf)
 {
-    ngx_stream_ballast_srv_conf_t  *scf;
-
-    scf = ngx_pcalloc(cf->pool, sizeof(ngx_stream_ballast_srv_conf_t));
-    if (scf == NULL) {
-        return NULL;
-    }
-
-    scf->ballast.tries = NGX_BALLAST_TRIES;
-
-    return scf;
+    return ngx_ballast_create_conf(cf, sizeof(ngx_stream_ballast_srv_conf_t));
 }
 
 
@@ -501,83 +396,27 @@ ngx_stream_ballast(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_stream_ballast_srv_conf_t *scf = conf;
 
-    ngx_int_t                          rc;
-    ngx_str_t                         *value, s;
-    ngx_uint_t                         i;
-    ngx_ballast_space_t                space;
-    ngx_stream_upstream_server_t        *us;
-    ngx_stream_upstream_srv_conf_t      *uscf;
-    ngx_stream_ballast_main_conf_t      *smcf;
-    ngx_stream_compile_complex_value_t   ccv;
+    ngx_ballast_main_conf_t         *bmcf;
+    ngx_stream_upstream_server_t    *us;
+    ngx_stream_upstream_srv_conf_t  *uscf;
 
     if (scf->ballast.service.len) {
         return "is duplicate";
     }
 
     uscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_upstream_module);
-    smcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_ballast_module);
+    bmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_ballast_module);
 
     if (uscf->peer.init_upstream) {
         return "is the only load balancing method of its upstream";
     }
 
-    value = cf->args->elts;
-
-    ngx_memzero(&space, sizeof(ngx_ballast_space_t));
-    ngx_str_set(&space.name, "");
-    ngx_str_set(&space.directory, "");
-
-    scf->ballast.space = &space;
-    scf->ballast.service = value[1];
-
-    for (i = 2; i < cf->args->nelts; i++) {
-
-        rc = ngx_ballast_argument(cf, &scf->ballast, &value[i]);
-
-        if (rc == NGX_OK) {
-            continue;
-        }
-
-        if (rc == NGX_ERROR) {
-            return NGX_CONF_ERROR;
-        }
-
-        if (ngx_strncmp(value[i].data, "key=", 4) == 0) {
-
-            s.len = value[i].len - 4;
-            s.data = value[i].data + 4;
-
-            if (s.len == 0) {
-                goto invalid;
-            }
-
-            ngx_memzero(&ccv, sizeof(ngx_stream_compile_complex_value_t));
-
-            scf->key = ngx_palloc(cf->pool,
-                                  sizeof(ngx_stream_complex_value_t));
-            if (scf->key == NULL) {
-                return NGX_CONF_ERROR;
-            }
-
-            ccv.cf = cf;
-            ccv.value = &s;
-            ccv.complex_value = scf->key;
-
-            if (ngx_stream_compile_complex_value(&ccv) != NGX_OK) {
-                return NGX_CONF_ERROR;
-            }
-
-            continue;
-        }
-
-        goto invalid;
-    }
-
-    if (ngx_ballast_use(cf, &scf->ballast, &smcf->spaces) != NGX_CONF_OK) {
+    if (ngx_ballast_arguments(cf, &scf->ballast, &bmcf->spaces,
+                              ngx_stream_ballast_argument, scf)
+        != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
-
-    /* nginx refuses an upstream without servers; nobody gets this one */
 
     us = ngx_array_push(uscf->servers);
     if (us == NULL) {
@@ -586,19 +425,12 @@ ngx_stream_ballast(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_memzero(us, sizeof(ngx_stream_upstream_server_t));
 
-    us->addrs = ngx_pcalloc(cf->pool, sizeof(ngx_addr_t));
+    us->addrs = ngx_ballast_nobody(cf, &scf->ballast);
     if (us->addrs == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_parse_addr(cf->pool, us->addrs, (u_char *) "127.0.0.1", 9)
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    us->name = value[1];
-    us->addrs->name = value[1];
+    us->name = us->addrs->name;
     us->naddrs = 1;
     us->weight = 1;
     us->down = 1;
@@ -607,26 +439,51 @@ ngx_stream_ballast(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     uscf->flags = NGX_STREAM_UPSTREAM_CREATE;
 
     return NGX_CONF_OK;
+}
 
-invalid:
 
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid parameter \"%V\"",
-                       &value[i]);
+static ngx_int_t
+ngx_stream_ballast_argument(ngx_conf_t *cf, void *conf, ngx_str_t *value)
+{
+    ngx_stream_ballast_srv_conf_t *scf = conf;
 
-    return NGX_CONF_ERROR;
+    ngx_str_t                            s;
+    ngx_stream_compile_complex_value_t   ccv;
+
+    if (value == NULL || ngx_strncmp(value->data, "key=", 4) != 0
+        || value->len == 4)
+    {
+        return NGX_DECLINED;
+    }
+
+    s.len = value->len - 4;
+    s.data = value->data + 4;
+
+    scf->key = ngx_palloc(cf->pool, sizeof(ngx_stream_complex_value_t));
+    if (scf->key == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_stream_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = &s;
+    ccv.complex_value = scf->key;
+
+    return ngx_stream_compile_complex_value(&ccv);
 }
 
 
 static ngx_int_t
 ngx_stream_ballast_init_process(ngx_cycle_t *cycle)
 {
-    ngx_stream_ballast_main_conf_t  *smcf;
+    ngx_ballast_main_conf_t  *bmcf;
 
-    smcf = ngx_stream_cycle_get_module_main_conf(cycle,
+    bmcf = ngx_stream_cycle_get_module_main_conf(cycle,
                                                  ngx_stream_ballast_module);
 
-    if (smcf) {
-        ngx_ballast_attach(&smcf->spaces, cycle->log);
+    if (bmcf) {
+        ngx_ballast_attach(&bmcf->spaces, cycle->log);
     }
 
     return NGX_OK;
