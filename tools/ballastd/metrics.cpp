@@ -61,8 +61,11 @@ void Metrics::post() {
   std::erase_if(retired_, [](const Serving& one) { return one.server->ended(); });
   if (listen_.empty()) return;
   if (!serving_.server && ++waited_ >= kReportsUntilRetry) start();
-  if (!serving_.server) return;
-  checker::LoopReport& draft = serving_.mailbox->draft();
+  if (serving_.server) post_to(*serving_.mailbox);
+}
+
+void Metrics::post_to(checker::Mailbox<checker::LoopReport>& mailbox) {
+  checker::LoopReport& draft = mailbox.draft();
   draft = {};
   draft.made = std::chrono::steady_clock::now();
   draft.in_charge = true;
@@ -70,7 +73,7 @@ void Metrics::post() {
   draft.streams_open = loop_.open_streams();
   draft.streams_limit = loop_.max_streams();
   fill_(draft);
-  serving_.mailbox->post();
+  mailbox.post();
 }
 
 void Metrics::start() {
@@ -89,6 +92,9 @@ void Metrics::start() {
     });
   };
   auto mailbox = std::make_unique<checker::Mailbox<checker::LoopReport>>();
+  // Before anybody can ask: after a reload or a hand-over /health must not say for a moment that
+  // nobody is in charge.
+  post_to(*mailbox);
   auto started = checker::MetricsServer::start(std::move(options), *mailbox);
   if (started) {
     serving_ = {std::move(mailbox), std::move(*started)};
@@ -99,7 +105,6 @@ void Metrics::start() {
                "metrics",
                {{"listen", serving_.server->address().to_text()},
                 {"readable_by", is_open ? "everybody who reaches that address" : "this host"}}});
-    post();
     return;
   }
   const std::string why = started.error().to_text();

@@ -41,6 +41,7 @@ class Metrics {
   };
 
   void post();
+  void post_to(checker::Mailbox<checker::LoopReport>& mailbox);
   void start();
   void retire();
 
