@@ -19,6 +19,18 @@ def append(path, **result):
         file.write(json.dumps(result) + "\n")
 
 
+# Of the output of a test that failed: the end, where the reason stands.
+KEPT_LINES = 25
+KEPT_COLUMNS = 300
+
+
+def tail(entry):
+    lines = []
+    for stream in ("stdout", "stderr"):
+        lines += [line[:KEPT_COLUMNS] for line in (entry.get(stream) or "").splitlines() if line.strip()]
+    return lines[-KEPT_LINES:]
+
+
 def last_line(text):
     lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
     return lines[-1] if lines else "it gave no reason"
@@ -57,7 +69,7 @@ def add_meson(path, label, log):
     for entry in entries:
         passed, failed, skipped, why = from_meson(entry)
         append(path, name=f"{label}: {entry['name']}", passed=passed, failed=failed,
-               skipped=skipped, why=why)
+               skipped=skipped, why=why, output=tail(entry) if failed else [])
 
 
 def summary(path):
@@ -67,6 +79,8 @@ def summary(path):
         for result in results:
             if result[kind]:
                 print(f"{kind}: {result['name']}: {result['why']}")
+                for line in result.get("output", []):
+                    print(f"    | {line}")
     total = {kind: sum(r[kind] for r in results) for kind in ("passed", "failed", "skipped")}
     if not total["passed"] and not total["failed"]:
         print("failed: nothing was run")
