@@ -67,8 +67,8 @@ def get(port, path="/", headers=None, method="GET", body=None):
 class Client:
     """Many requests on one connection."""
 
-    def __init__(self, port):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    def __init__(self, port, host="127.0.0.1"):
+        self.connection = http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
 
     def get(self, path="/", headers=None):
         return ask(self.connection, path, headers)

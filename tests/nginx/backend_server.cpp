@@ -8,6 +8,8 @@
 // Prints "ready" once it listens. Whatever the behaviour, /health is answered by 200. Other paths:
 //   /hold      answered once somebody has asked any instance of this process for /release
 //   /status/N  answered with N
+//   /forget    every other connection on which nothing is held is closed
+//   /die       the end, without an answer
 //   /cut       the header promises more than comes before the connection ends
 //   /garbage   something that is not HTTP, and the end
 // A request with an Upgrade header is answered by 101, and then everything is sent back as it came.
@@ -193,6 +195,15 @@ class Server {
       }
       return send_answer(fd, 200);
     }
+    if (path == "/forget") {
+      for (std::size_t other = 0; other < connections_.size(); ++other) {
+        if (connections_[other].open && !connections_[other].held &&
+            other != static_cast<std::size_t>(fd))
+          close(static_cast<int>(other));
+      }
+      return send_answer(fd, 200);
+    }
+    if (path == "/die") return close(fd);
     if (connection.instance->behaviour == Behaviour::reset) return close(fd, true);
     if (connection.instance->behaviour == Behaviour::hang) return;
     if (request.find("\r\nUpgrade: ") != std::string::npos) {

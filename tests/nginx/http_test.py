@@ -313,6 +313,36 @@ def test_keepalive(world):
     equal(world.counters("checkout")["success"], 120, "successes")
 
 
+def test_stale(world):
+    """A kept connection that its instance had closed says nothing of the instance, however often; one that
+    ends when the instance has read the request does. The worker is stopped, or it would see the end in time."""
+    port, backend_port = free_port(), free_port()
+    instances = harness.addresses(2, backend_port)
+    world.backends(*instances)
+    world.ballastd(service(instances, "breaker = { consecutive = 1 }"))
+    nginx = world.nginx(upstream(world) + server(port), workers=1)
+    worker, = nginx.workers()
+    client, backend = Client(port), Client(backend_port, instances[0].split(":")[0])
+    first = client.get("/?user=1").body
+
+    def breakers():
+        return {address: one["breaker"]["state"] for address, one in world.instances("checkout").items()}
+    for n in range(6):
+        os.kill(worker, signal.SIGSTOP)
+        client.connection.request("GET", "/?user=1")
+        backend.get("/forget")
+        os.kill(worker, signal.SIGCONT)
+        answer = client.connection.getresponse()
+        equal((answer.status, answer.read().decode() in instances), (200, True), f"what answers instead, {n}")
+        equal(client.get("/?user=1").body, first, "who answers then")
+    counters = world.counters("checkout")
+    equal((counters["started"], counters["success"], counters["abandoned"], counters["in_flight"]), (19, 13, 6, 0),
+          f"counts {counters}")
+    equal(set(breakers().values()), {"closed"}, "the breakers")
+    equal(client.get("/die?user=1").status, 502, "status without an answer")
+    equal((world.counters("checkout")["reset"], breakers()[first]), (2, "open"), "resets, and the breaker")
+
+
 def test_operators(world):
     """Draining, adding, removing and dying take effect in the workers that run."""
     port, backend = free_port(), free_port()

@@ -53,4 +53,9 @@ void ngx_http_ballast_result(ngx_http_ballast_peer_t *hp,
     ngx_peer_connection_t *pc, ngx_uint_t state, ballast_result_t *result);
 
 
+/* ngx_http_ballast_stale.c */
+
+int ngx_http_ballast_is_stale(int fd, off_t sent);
+
+
 #endif /* _NGX_HTTP_BALLAST_H_INCLUDED_ */

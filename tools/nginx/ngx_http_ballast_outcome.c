@@ -64,10 +64,17 @@ ngx_http_ballast_result(ngx_http_ballast_peer_t *hp, ngx_peer_connection_t *pc,
 
     if (state & NGX_PEER_FAILED) {
 
-        /* as nginx does, which then counts no try: see ngx_ballast_pick() */
+        /*
+         * A kept connection that the instance had closed when the request
+         * came: nginx counts no try, see ngx_ballast_pick().  If the instance
+         * had got the request, it has failed.
+         */
 
         if (result->outcome == BALLAST_RESET
-            && pc->cached && u->state && u->state->bytes_received == 0)
+            && pc->cached && u->state && u->state->bytes_received == 0
+            && (pc->connection->sent == 0
+                || ngx_http_ballast_is_stale(pc->connection->fd,
+                                             pc->connection->sent)))
         {
             hp->peer.last->stale = 1;
             result->outcome = BALLAST_ABANDONED;
