@@ -12,7 +12,7 @@ import sys
 import time
 
 import harness
-from harness import Client, Load, check, equal, free_port, get, server, upstream, wait_for
+from harness import Client, Load, ask, check, equal, free_port, get, server, upstream, wait_for
 
 QUIET = "breaker = { enabled = false }\noutlier = { enabled = false }\n"
 LOG = ("log_format ballast '$status|$ballast_instance|$ballast_reason|$ballast_epoch|$upstream_addr|"
@@ -240,6 +240,7 @@ def test_counted_once(world):
         location /var/ { set $to main; proxy_pass http://$to/; }
         location = /release { proxy_pass http://main; }
         location /one/ { proxy_pass http://one/; error_page 502 = @limited; }
+        location /full/ { proxy_pass http://one/; }
         location @limited { if ($ballast_status = limited) { return 503 "limited"; } return 502 "other"; }
         location /cache/ { proxy_pass http://main/; proxy_cache all; proxy_cache_valid 200 1s;
                            proxy_cache_use_stale updating; proxy_cache_background_update on;
@@ -270,6 +271,7 @@ def test_counted_once(world):
         world.wait_in_flight("one", 1)
         answer = get(port, "/one/")
         equal((answer.status, answer.body), (503, "limited"), "the answer at the limit")
+        equal(get(port, "/full/").status, 503, "the status at the limit")
         get(port, "/release")
         check(stream.recv(4096).startswith(b"HTTP/1.1 200 "), "the answer that was held")
     equal(counts("one"), (1, 1), "counts of one")
@@ -383,11 +385,29 @@ def test_nobody(world):
     instances = harness.addresses(2, free_port())
     backends = world.backends(*instances)
     world.ballastd(service(instances, "", '{ path = "/health", interval = "50ms", rise = 1, fall = 1 }'))
-    world.nginx(upstream(world) + server(port))
+    page = world.write("page.html", "everybody is out")
+    nginx = world.nginx(LOG + upstream(world) + server(port, more=f"""
+        location /page/ {{ proxy_pass http://checkout/; error_page 502 /page.html; }}
+        location = /page.html {{ internal; alias {page}; }}
+        location /named/ {{ proxy_pass http://checkout/; error_page 502 = @named; }}
+        location @named {{ return 502; }}
+        location /ours/ {{ proxy_pass http://checkout/; error_page 502 =504 /page.html; }}"""),
+        access_log=logged(world))
     equal(get(port).status, 200, "status")
     world.kill(backends)
     wait_for(lambda: not any(one["usable"] for one in world.instances("checkout").values()), "all to be down")
-    equal(get(port).status, 502, "status with nobody")
+    client = Client(port)
+    for _ in range(3):  # on one connection
+        answer = client.get()
+        equal((answer.status, "503 Service" in answer.body, "502" in answer.body), (503, True, False), f"{answer}")
+    head = ask(client.connection, method="HEAD")
+    equal((head.status, head.headers["content-length"]), (503, str(len(answer.body))), "the answer to HEAD")
+    equal((client.get("/page/").status, client.get("/page/").body), (503, "everybody is out"), "a page for 502")
+    equal((client.get("/named/").status, client.get("/ours/").status), (502, 504), "statuses that are said")
+    equal(client.get().status, 503, "status on the same connection")
+    for line in log_of(world, nginx, 10)[1:5]:
+        equal((line[0], line[1], line[2]), ("503", "-", "no_instance"), "a line of the log")
+    check('ballast service "checkout": no instance' in nginx.told(), f"no reason in the log: {nginx.told()}")
     equal(world.counters("checkout")["in_flight"], 0, "in flight")
     world.backends(*instances)
     wait_for(lambda: get(port).status == 200, "an answer again")
@@ -424,6 +444,36 @@ def test_sticky(world):
     equal(renewed.body, moved.body, "where a cookie of the key before leads")
 
 
+def test_sticky_twice(world):
+    """A cookie is of one service: two with the same name, path and domain are refused, with both places."""
+    port = free_port()
+    instances = harness.addresses(3, free_port())
+    world.backends(*instances)
+    key = world.write("sticky.key", "0123456789abcdef" * 4 + "\n")
+    os.chmod(key, 0o600)
+    world.ballastd(service(instances) + service(instances, name="cart"), f'sticky_key_file = "{key}"')
+
+    def conf(first, second, name="cart"):
+        return (upstream(world, arguments=f"sticky=cookie {first}") +
+                upstream(world, name, arguments=f"sticky=cookie {second}", name="other") +
+                server(port, more="location /a { proxy_pass http://other; }"))
+    for first, second in (("one", "one"), ("one path=/", "one"), ("one path=/a domain=x", "one domain=x path=/a")):
+        status, told = world.judge(world.nginx_conf(conf(first, second), name="judged"))
+        check(status != 0 and len(re.findall(r"judged/nginx\.conf:\d+", told)) == 2 and '"one"' in told,
+              f"{first}, {second}: {status} {told}")
+    for first, second, name in (("one", "two", "cart"), ("one", "one path=/a", "cart"), ("one", "one", "checkout"),
+                                ("one", "one domain=x", "cart")):
+        status, told = world.judge(world.nginx_conf(conf(first, second, name), name="judged"))
+        check(status == 0, f"{first}, {second} of {name}: {status} {told}")
+    world.nginx(conf("one", "two"))
+    tokens = {path: get(port, path).headers["set-cookie"].split(";")[0] for path in ("/", "/a")}
+    places = {path: get(port, path, {"Cookie": "; ".join(tokens.values())}) for path in tokens}
+    for path, place in places.items():
+        for _ in range(5):
+            again = get(port, path, {"Cookie": "; ".join(tokens.values())})
+            equal((again.body, again.headers.get("set-cookie")), (place.body, None), f"where both cookies lead {path}")
+
+
 def test_ketama(world):
     """`ketama` places keys as `hash ... consistent` does."""
     ports = free_port(), free_port()
@@ -449,7 +499,7 @@ def test_addresses(world):
     world.ballastd(service(instances, QUIET + 'strategy = "round_robin"'))
     nginx = world.nginx(LOG + upstream(world, arguments="tries=1") + server(port), access_log=logged(world))
     for _ in range(10):
-        equal(get(port).status, 502, "status")
+        equal(get(port).status, 502, "status")  # one was asked
     lines = log_of(world, nginx, 10)
     equal({line[1] for line in lines}, set(instances), "instances")
     equal([line[1] for line in lines], [line[4] for line in lines], "addresses")

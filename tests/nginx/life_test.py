@@ -188,7 +188,7 @@ def test_unknown_service(world):
     status, told = world.judge(conf)
     check(status != 0 and re.search(r'"later".*judged/nginx\.conf:\d+', told), f"nginx -t: {status} {told}")
     world.nginx(upstream(world, "later", arguments="missing=wait") + server(port, "proxy_pass http://later;"))
-    equal(get(port).status, 502, "status")
+    equal(get(port).status, 503, "status")
     world.write("ballastd.toml", f'[ballast]\nnamespace = "{world.namespace}"\n' + service(instances) +
                 service(instances, name="later"))
     ballastd.send_signal(signal.SIGHUP)

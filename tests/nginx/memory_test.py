@@ -65,7 +65,7 @@ def test_http(world):
         equal(get(port, headers={"Cookie": cookie}).status, 200, "status")
         equal(get(port, headers={"Cookie": "srv=" + "x" * 32}).status, 200, "status with a forged cookie")
         equal(get(port, "/slow").status, 504, "status")
-        equal(get(port, "/nobody").status, 502, "status")
+        equal(get(port, "/nobody").status, 503, "status")
         with socket.create_connection(("127.0.0.1", port)) as stream:
             stream.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
             harness.wait_for(lambda: world.counters("checkout")["in_flight"] > 0, "the held request")

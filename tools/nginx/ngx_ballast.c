@@ -196,7 +196,7 @@ ngx_ballast_pick(ngx_peer_connection_t *pc, ngx_ballast_peer_t *bp)
 
 busy:
 
-    ngx_log_error(NGX_LOG_INFO, pc->log, 0, "ballast service \"%V\": %s",
+    ngx_log_error(NGX_LOG_ERR, pc->log, 0, "ballast service \"%V\": %s",
                   &bp->conf->service, ballast_status_text(bp->status));
 
     pc->name = &bp->conf->service;

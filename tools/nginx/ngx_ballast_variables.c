@@ -35,7 +35,9 @@ ngx_ballast_variable(ngx_ballast_peer_t *bp, ngx_pool_t *pool,
     v->no_cacheable = 0;
     v->not_found = 0;
 
-    if (bp && which == NGX_BALLAST_STATUS) {
+    if (bp && (which == NGX_BALLAST_STATUS
+               || (which == NGX_BALLAST_REASON && last == NULL)))
+    {
         text = ngx_ballast_status(bp);
 
     } else if (last == NULL) {

@@ -13,6 +13,7 @@ static ngx_int_t ngx_http_ballast_cookie_attribute(ngx_conf_t *cf,
     ngx_http_ballast_srv_conf_t *hcf, ngx_str_t *value);
 static ngx_int_t ngx_http_ballast_cookie_complete(ngx_conf_t *cf,
     ngx_http_ballast_srv_conf_t *hcf);
+static ngx_int_t ngx_http_ballast_same(ngx_str_t *one, ngx_str_t *other);
 
 
 /* a ngx_ballast_argument_pt */
@@ -138,15 +139,17 @@ ngx_http_ballast_cookie_attribute(ngx_conf_t *cf,
         last = ngx_cpymem(last, "; SameSite=None", 15);
 
     } else if (ngx_strncmp(value->data, "path=", 5) == 0
-               && value->data[5] == '/' && !hcf->path)
+               && value->data[5] == '/' && hcf->path.len == 0)
     {
-        hcf->path = 1;
+        hcf->path.len = value->len - 5;
+        hcf->path.data = value->data + 5;
         last = ngx_sprintf(last, "; Path=%s", value->data + 5);
 
     } else if (ngx_strncmp(value->data, "domain=", 7) == 0 && value->len > 7
-               && !hcf->domain)
+               && hcf->domain.len == 0)
     {
-        hcf->domain = 1;
+        hcf->domain.len = value->len - 7;
+        hcf->domain.data = value->data + 7;
         last = ngx_sprintf(last, "; Domain=%s", value->data + 7);
 
     } else if (ngx_strncmp(value->data, "max-age=", 8) == 0 && !hcf->max_age) {
@@ -190,11 +193,59 @@ ngx_http_ballast_cookie_complete(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    if (hcf->path) {
+    if (hcf->path.len) {
         return NGX_OK;
     }
 
     return ngx_http_ballast_cookie_attribute(cf, hcf, &path);
+}
+
+
+/*
+ * A client has one cookie of a name, path and domain: of two services it
+ * would have that of the one it asked last, and be sticky to neither.
+ */
+
+ngx_int_t
+ngx_http_ballast_cookie_alone(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us,
+    ngx_http_upstream_srv_conf_t *other)
+{
+    ngx_http_ballast_srv_conf_t  *hcf, *ocf;
+
+    hcf = ngx_http_conf_upstream_srv_conf(us, ngx_http_ballast_module);
+    ocf = ngx_http_conf_upstream_srv_conf(other, ngx_http_ballast_module);
+
+    if (hcf->cookie.len == 0
+        || !ngx_http_ballast_same(&hcf->cookie, &ocf->cookie)
+        || !ngx_http_ballast_same(&hcf->path, &ocf->path)
+        || !ngx_http_ballast_same(&hcf->domain, &ocf->domain))
+    {
+        return NGX_OK;
+    }
+
+    if (hcf->ballast.space == ocf->ballast.space
+        && ngx_http_ballast_same(&hcf->ballast.service, &ocf->ballast.service))
+    {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "upstream \"%V\" in %s:%ui and upstream \"%V\" in %s:%ui "
+                  "are of two services and give clients the same cookie "
+                  "\"%V\": another name, \"path=\" or \"domain=\" tells them "
+                  "apart",
+                  &us->host, us->file_name, us->line, &other->host,
+                  other->file_name, other->line, &hcf->cookie);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_ballast_same(ngx_str_t *one, ngx_str_t *other)
+{
+    return one->len == other->len
+           && ngx_strncmp(one->data, other->data, one->len) == 0;
 }
 
 

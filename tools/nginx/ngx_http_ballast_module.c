@@ -32,7 +32,6 @@ static void ngx_http_ballast_save_session(ngx_peer_connection_t *pc,
 #endif
 static ngx_int_t ngx_http_ballast_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_http_ballast_peer_t *ngx_http_ballast_peer(ngx_http_request_t *r);
 static ngx_int_t ngx_http_ballast_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_ballast_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_ballast_create_srv_conf(ngx_conf_t *cf);
@@ -244,7 +243,7 @@ ngx_http_ballast_save_session(ngx_peer_connection_t *pc, void *data)
  * redirect, to an error page say; the pool's cleanup is not.
  */
 
-static ngx_http_ballast_peer_t *
+ngx_http_ballast_peer_t *
 ngx_http_ballast_peer(ngx_http_request_t *r)
 {
     ngx_pool_cleanup_t       *cln;
@@ -307,7 +306,7 @@ ngx_http_ballast_preconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_ballast_postconfiguration(ngx_conf_t *cf)
 {
-    ngx_uint_t                      i;
+    ngx_uint_t                      i, j;
     ngx_http_ballast_srv_conf_t    *hcf;
     ngx_ballast_main_conf_t   *bmcf;
     ngx_http_upstream_srv_conf_t  **uscfp;
@@ -317,6 +316,8 @@ ngx_http_ballast_postconfiguration(ngx_conf_t *cf)
     umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
 
     ngx_ballast_release(&bmcf->spaces);
+
+    ngx_http_ballast_filter();
 
     uscfp = umcf->upstreams.elts;
 
@@ -334,6 +335,16 @@ ngx_http_ballast_postconfiguration(ngx_conf_t *cf)
             != NGX_OK)
         {
             return NGX_ERROR;
+        }
+
+        for (j = 0; j < i && hcf->cookie.len; j++) {
+
+            if (uscfp[j]->srv_conf
+                && ngx_http_ballast_cookie_alone(cf, uscfp[i], uscfp[j])
+                   != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
         }
     }
 
