@@ -69,6 +69,15 @@ MEANINGS = {
     "check.burst_over_mean": "most checks started in any 10 ms over the mean around them, worst of: after a start, "
                              "in steady state, after a reload that changes every check, after a network "
                              "that was gone comes back",
+    "check.http_keepalive_all_features_over_haproxy": "the same as `check.http_keepalive_over_haproxy` with all "
+                                                      "that ballastd can do switched on, and its metrics scraped "
+                                                      "each second; HAProxy as before",
+    "check.http_all_features_over_haproxy": "the same as `check.http_over_haproxy` with all features on",
+    "check.tcp_all_features_over_haproxy": "the same as `check.tcp_over_haproxy` with all features on",
+    "check.memory_all_features_over_haproxy": "the same as `check.memory_over_haproxy` with all features on",
+    "check.burst_over_mean_all_features": "the same as `check.burst_over_mean` with all features on",
+    "check.lag_p99_all_features_ms": "the same as `check.lag_p99_ms` with all features on, from ballastd's own "
+                                     "histogram: the end of the bucket that holds the 99th percentile",
     "check.lag_p99_ms": "how late checks start, 99th percentile; 20,000 instances, each checked every second",
     "check.false_downs": "instances called down wrongly in ten minutes; 10,000 instances, two busy loops beside",
     "check.first_verdict_s": "from the start of ballastd to a verdict on each of 10,000 instances",

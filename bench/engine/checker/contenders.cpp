@@ -50,28 +50,63 @@ std::string haproxy_configuration(const ContenderOptions& options, const std::st
   return text;
 }
 
-std::string ballast_configuration(const ContenderOptions& options, const std::string& segments) {
+// What a check may be told beside its kind. The intervals for other times are as long as the usual
+// one: looking for those times is what may cost, and the rhythm stays.
+std::string check_features(const ContenderOptions& options) {
+  const std::string interval = "\"" + std::to_string(options.interval_ms) + "ms\"\n";
   std::string text =
-      "[ballast]\ndirectory = \"" + segments + "\"\nmax_workers = 16\n\n[service.bench]\n";
+      "timeout = \"800ms\"\nrise = 2\nfall = 3\njitter = \"10%\"\nfast_interval = \"500ms\"\n"
+      "failures_to_check = 3\nfirst_check = \"decides\"\ndown_interval = " +
+      interval + "idle_interval = " + interval + "eased_interval = " + interval;
+  if (options.checks == Checks::tcp) return text;
+  return text +
+         "method = \"GET\"\nheaders = { \"X-Probe\" = \"ballast\" }\n"
+         "status = [\"200-299\", \"304\"]\nbody_contains = \"ok\"\n";
+}
+
+// All that a service can have and that is not another strategy's.
+constexpr const char* kServiceFeatures =
+    "strategy = \"adaptive\"\nmax_in_flight = 100\nmax_ejected = \"10%\"\n"
+    "retry_budget = { share = \"20%\", minimum = 3 }\n"
+    "panic = { below = \"30%\", then = \"all\" }\nstale = { after = \"30s\", then = \"all\" }\n";
+constexpr const char* kSectionFeatures =
+    "\n[service.bench.breaker]\nconsecutive = 5\nfailure_rate = \"85%\"\nwindow = \"10s\"\n"
+    "\n[service.bench.outlier]\ninterval = \"1s\"\n"
+    "\n[service.bench.slow_start]\nwindow = \"30s\"\n"
+    "\n[service.bench.controller]\nenabled = true\n";
+
+std::string kind_of(Checks checks) {
+  switch (checks) {
+    case Checks::http_keepalive:
+      return "kind = \"http\"\n";
+    case Checks::http:
+      return "kind = \"http\"\nkeep_alive = false\n";
+    case Checks::tcp:
+      break;
+  }
+  return "kind = \"tcp\"\n";
+}
+
+std::string ballast_configuration(const ContenderOptions& options, const std::string& directory) {
+  const bool all = options.metrics_port != 0;
+  std::string text = "[ballast]\ndirectory = \"" + directory + "/ballast\"\nmax_workers = 16\n";
+  if (all) {
+    text += "state_file = \"" + directory + "/operators.changes\"\n\n[metrics]\nlisten = " +
+            "\"127.0.0.1:" + std::to_string(options.metrics_port) + "\"\n";
+  }
+  text += "\n[service.bench]\n";
+  if (all) text += kServiceFeatures;
   text += "instances = [\n";
   std::vector<shm::Endpoint> endpoints = target_endpoints(options.instances, options.port);
   endpoints.insert(endpoints.end(), options.more.begin(), options.more.end());
   for (const shm::Endpoint& endpoint : endpoints)
     text += "  \"" + endpoint.to_text() + "\",\n";
-  text +=
-      "]\n\n[service.bench.check]\ninterval = \"" + std::to_string(options.interval_ms) + "ms\"\n";
-  switch (options.checks) {
-    case Checks::http_keepalive:
-      text += "kind = \"http\"\n";
-      break;
-    case Checks::http:
-      text += "kind = \"http\"\nkeep_alive = false\n";
-      break;
-    case Checks::tcp:
-      text += "kind = \"tcp\"\n";
-      break;
-  }
-  return text + options.extra;
+  text += "]\n\n[service.bench.check]\ninterval = \"" + std::to_string(options.interval_ms) +
+          "ms\"\n" + kind_of(options.checks);
+  if (all) text += check_features(options);
+  text += options.extra;
+  if (all) text += kSectionFeatures;
+  return text;
 }
 
 }  // namespace
@@ -91,7 +126,7 @@ HaproxyChecker::HaproxyChecker(const ContenderOptions& options) {
 }
 
 BallastChecker::BallastChecker(const ContenderOptions& options) : at_ease_(options.at_ease) {
-  write_file(configuration(), ballast_configuration(options, segments()));
+  write_file(configuration(), ballast_configuration(options, directory()));
   start();
 }
 
@@ -106,7 +141,7 @@ void BallastChecker::start() {
 }
 
 void BallastChecker::reload(const ContenderOptions& options) {
-  write_file(configuration(), ballast_configuration(options, segments()));
+  write_file(configuration(), ballast_configuration(options, directory()));
   program_->signal(SIGHUP);
 }
 

@@ -32,6 +32,8 @@ struct ContenderOptions {
   std::vector<shm::Endpoint> more{};  // besides the targets
   bool at_ease = false;               // neither at real-time priority nor on a processor of its own
   std::string extra{};                // lines for the end of ballastd's section `check`
+  // Not 0: ballastd has everything switched on that might cost, and is to be scraped at this port.
+  std::uint16_t metrics_port = 0;
 };
 
 // One that runs, with the files that it needs.

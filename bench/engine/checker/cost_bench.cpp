@@ -12,6 +12,7 @@
 
 #include "bench/engine/checker/cases.hpp"
 #include "bench/engine/checker/contenders.hpp"
+#include "bench/engine/checker/scraper.hpp"
 #include "bench/engine/checker/targets.hpp"
 #include "bench/support/clock.hpp"
 #include "tests/support/tiny_server.hpp"
@@ -32,8 +33,8 @@ struct Used {
   double megabytes = 0;  // resident
 };
 
-// Waits until every target has been checked three times, and measures for a window.
-Used measure(Program& program, const std::function<std::uint64_t()>& checks) {
+// Waits until every target has been checked three times.
+void wait_for_checks(Program& program, const std::function<std::uint64_t()>& checks) {
   const Scale scale = bench::scale();
   const std::uint64_t begin = checks();
   const std::uint64_t limit = monotonic_ns() + kPatienceNs;
@@ -42,6 +43,11 @@ Used measure(Program& program, const std::function<std::uint64_t()>& checks) {
       throw std::runtime_error("the checker does not check: " + tail_of(program.output()));
     sleep_ns(10'000'000);
   }
+}
+
+// What a window of it costs.
+Used measure_window(Program& program, const std::function<std::uint64_t()>& checks) {
+  const Scale scale = bench::scale();
   const std::uint64_t cpu = program.cpu_ns();
   const std::uint64_t softirq = softirq_ns(kCheckerRank);
   const std::uint64_t from = monotonic_ns();
@@ -62,8 +68,35 @@ Used measure(Checks checks) {
   const std::uint16_t port = tests::free_port();
   const Targets targets({.port = port, .rank = kTargetsRank});
   Which contender({.checks = checks, .instances = scale().instances, .port = port});
-  return measure(contender.program(),
-                 [&] { return checks == Checks::tcp ? connections_begun() : targets.requests(); });
+  const auto made = [&] {
+    return checks == Checks::tcp ? connections_begun() : targets.requests();
+  };
+  wait_for_checks(contender.program(), made);
+  return measure_window(contender.program(), made);
+}
+
+// The same of ballastd with all its features, while its metrics are scraped.
+Used measure_all_features(Checks checks) {
+  const std::uint16_t port = tests::free_port();
+  const std::uint16_t metrics_port = tests::free_port();
+  const Targets targets({.port = port, .rank = kTargetsRank});
+  BallastChecker contender({.checks = checks,
+                            .instances = scale().instances,
+                            .port = port,
+                            .metrics_port = metrics_port});
+  const auto made = [&] {
+    return checks == Checks::tcp ? connections_begun() : targets.requests();
+  };
+  wait_for_checks(contender.program(), made);
+  const Scraper scraper(metrics_port, kTargetsRank);
+  while (scraper.pages() == 0)
+    sleep_ns(1'000'000);
+  const std::uint64_t before = scraper.pages();
+  // A scraper's own connection counts as one more of thousands.
+  const Used used = measure_window(contender.program(), made);
+  if (scraper.pages() < before + scale().window_ns / 1'000'000'000U)
+    throw std::runtime_error("the metrics were not scraped each second");
+  return used;
 }
 
 struct Column {
@@ -92,11 +125,13 @@ void add_rows(Rows& rows, const std::string& name, const Column& column) {
 }
 
 void bench_http(Rows& rows) {
-  Column haproxy, keepalive, http;
+  Column haproxy, keepalive, http, all_keepalive, all_http;
   for (std::size_t round = 0; round < scale().rounds; ++round) {
     haproxy.add(measure<HaproxyChecker>(Checks::http));
     keepalive.add(measure<BallastChecker>(Checks::http_keepalive));
     http.add(measure<BallastChecker>(Checks::http));
+    all_keepalive.add(measure_all_features(Checks::http_keepalive));
+    all_http.add(measure_all_features(Checks::http));
   }
   rows.add({"check.http_keepalive_over_haproxy", spread_of(ratios(keepalive.us, haproxy.us)), "x",
             Better::lower, Goal{"<= 0.18x", 0.18}});
@@ -104,9 +139,19 @@ void bench_http(Rows& rows) {
             Goal{"<= 0.60x", 0.60}});
   rows.add({"check.memory_over_haproxy", spread_of(ratios(keepalive.megabytes, haproxy.megabytes)),
             "x", Better::lower, Goal{"<= 0.5x", 0.5}});
+  rows.add({"check.http_keepalive_all_features_over_haproxy",
+            spread_of(ratios(all_keepalive.us, haproxy.us)), "x", Better::lower,
+            Goal{"<= 0.18x", 0.18}});
+  rows.add({"check.http_all_features_over_haproxy", spread_of(ratios(all_http.us, haproxy.us)), "x",
+            Better::lower, Goal{"<= 0.60x", 0.60}});
+  rows.add({"check.memory_all_features_over_haproxy",
+            spread_of(ratios(all_keepalive.megabytes, haproxy.megabytes)), "x", Better::lower,
+            Goal{"<= 0.5x", 0.5}});
   add_rows(rows, "haproxy_http", haproxy);
   add_rows(rows, "http_keepalive", keepalive);
   add_rows(rows, "http", http);
+  add_rows(rows, "http_keepalive_all_features", all_keepalive);
+  add_rows(rows, "http_all_features", all_http);
   rows.add({"check.haproxy_memory_mb", spread_of(haproxy.megabytes), "MB", Better::lower, {}});
   rows.add({"check.memory_mb", spread_of(keepalive.megabytes), "MB", Better::lower, {}});
   rows.note("compared with " + haproxy_version() +
@@ -116,15 +161,19 @@ void bench_http(Rows& rows) {
 }
 
 void bench_tcp(Rows& rows) {
-  Column haproxy, tcp;
+  Column haproxy, tcp, all_tcp;
   for (std::size_t round = 0; round < scale().rounds; ++round) {
     haproxy.add(measure<HaproxyChecker>(Checks::tcp));
     tcp.add(measure<BallastChecker>(Checks::tcp));
+    all_tcp.add(measure_all_features(Checks::tcp));
   }
   rows.add({"check.tcp_over_haproxy", spread_of(ratios(tcp.us, haproxy.us)), "x", Better::lower,
             Goal{"<= 0.90x", 0.90}});
+  rows.add({"check.tcp_all_features_over_haproxy", spread_of(ratios(all_tcp.us, haproxy.us)), "x",
+            Better::lower, Goal{"<= 0.90x", 0.90}});
   add_rows(rows, "haproxy_tcp", haproxy);
   add_rows(rows, "tcp", tcp);
+  add_rows(rows, "tcp_all_features", all_tcp);
 }
 
 }  // namespace
