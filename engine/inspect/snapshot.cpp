@@ -48,6 +48,8 @@ void read_table(const shm::Table& table, Snapshot& snapshot) {
     place[i] = snapshot.services.size();
     snapshot.services.push_back(read_service(table, record, snapshot, Members::yes));
     snapshot.services.back().record = i;
+    if (i < table.carried_services.size())
+      snapshot.services.back().latencies = shm::read_latencies(table.carried_services[i]);
   }
   for (std::uint64_t slot = 0; slot < table.instances.size(); ++slot) {
     const shm::InstanceRecord& record = table.instances[slot];
@@ -79,6 +81,7 @@ void read_workers(const shm::Table& table, const shm::Workers& workers, const sh
       service.out =
           engine::unpack_budget(relaxed(workers.services[service.record].open_breakers)).count;
     }
+    service.latencies += shm::sum_latencies(workers, service.record);
     for (InstanceView& instance : service.instances) {
       by_slot[instance.slot] = &instance;
       instance.breaker = read_breaker(workers, instance, now_ms);

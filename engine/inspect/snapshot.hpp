@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "shm/result.hpp"
 #include "shm/rows.hpp"
 #include "shm/state_word.hpp"
+#include "shm/totals.hpp"
 #include "shm/views.hpp"
 
 namespace ballast::inspect {
@@ -28,6 +30,14 @@ using Counters = std::array<std::uint64_t, shm::kCounterCount>;
 [[nodiscard]] std::int64_t in_flight_of(const Counters& counters) noexcept;
 // Requests whose outcome was anything but success, cancelled or abandoned.
 [[nodiscard]] std::uint64_t failures_of(const Counters& counters) noexcept;
+
+// What went on between two readings; see rates.hpp.
+struct Rate {
+  double started = 0;  // requests a second
+  double failed = 0;   // failures a second
+  std::uint64_t latency_sum_us = 0;
+  std::uint64_t latency_count = 0;
+};
 
 struct InstanceView;
 // In configured units, so 2.5 of a weight of 5 is half of it.
@@ -58,8 +68,9 @@ struct InstanceView {
   double qps = 0;
   double utilisation = 0;
   std::uint64_t ejections = 0;
-  BreakerView breaker;  // closed when the workers file cannot be read
-  Counters counters{};  // of all workers; zeroes when the workers file cannot be read
+  BreakerView breaker;       // closed when the workers file cannot be read
+  Counters counters{};       // of all workers; zeroes when the workers file cannot be read
+  std::optional<Rate> rate;  // only of two readings
   // CLOCK_REALTIME in nanoseconds; 0: never.
   std::uint64_t ejected_until_ns = 0;
   std::uint64_t ramp_since_ns = 0;
@@ -93,7 +104,10 @@ struct ServiceView {
   std::uint64_t lookup_count = 0;  // of its first group
   shm::LookupKind lookup = shm::LookupKind::none;
   std::uint64_t changed_ns = 0;
-  std::uint64_t out = 0;                // breakers open and instances ejected, by the shared count
+  std::uint64_t out = 0;  // breakers open and instances ejected, by the shared count
+  // How long requests took: since the service exists, or where there is a rate, in its time.
+  shm::Latencies latencies;
+  std::optional<Rate> rate;             // of the instances that are here, together
   std::vector<InstanceView> instances;  // by slot; the cooling ones too
 };
 
@@ -120,6 +134,7 @@ enum class CheckerState {
 struct Snapshot {
   std::string directory;
   std::uint64_t read_ns = 0;  // CLOCK_REALTIME of this reading
+  std::uint64_t over_ns = 0;  // since the reading that rates count from; 0: there are none
   bool this_boot = false;     // the files were made since this machine started
 
   CheckerState checker = CheckerState::unknown;

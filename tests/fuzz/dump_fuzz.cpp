@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/inspect/event_log.hpp"
+#include "engine/inspect/rates.hpp"
 #include "engine/inspect/snapshot.hpp"
 #include "tests/fuzz/damaged_namespace.hpp"
 #include "tools/ballast/events.hpp"
@@ -39,6 +40,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require_plain(tools::workers_text(*snapshot, tools::Colours::no));
     require_json(tools::dump_json(*snapshot));
     require_json(tools::workers_json(*snapshot));
+    // Two looks between which the counts became anything at all.
+    auto next = *snapshot;
+    next.read_ns += 2'000'000'000;
+    for (auto& service : next.services) {
+      for (auto& instance : service.instances)
+        instance.counters[0] += input.ConsumeIntegral<std::uint64_t>();
+      service.latencies.buckets[0] += input.ConsumeIntegral<std::uint64_t>();
+    }
+    ballast::inspect::add_rates(*snapshot, next);
+    require_plain(tools::dump_text(next, tools::Colours::no));
+    require_json(tools::dump_json(next));
   } else {
     require_plain(snapshot.error().to_text());
   }

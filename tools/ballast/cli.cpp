@@ -5,13 +5,16 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <thread>
 #include <vector>
 
+#include "engine/inspect/rates.hpp"
 #include "engine/inspect/snapshot.hpp"
 #include "engine/text/spelling.hpp"
 #include "shm/host.hpp"
@@ -19,6 +22,7 @@
 #include "shm/paths.hpp"
 #include "tools/ballast/bridge.hpp"
 #include "tools/ballast/control_verbs.hpp"
+#include "tools/ballast/duration.hpp"
 #include "tools/ballast/events.hpp"
 #include "tools/ballast/render.hpp"
 
@@ -26,9 +30,16 @@ namespace ballast::tools {
 namespace {
 
 constexpr std::array<std::string_view, 3> kVerbs{"dump", "workers", "events"};
-constexpr std::array<std::string_view, 9> kOptions{"--json",     "--dir",    "--help",
-                                                   "--version",  "--follow", "--service",
-                                                   "--instance", "--since",  "--lines"};
+constexpr std::array<std::string_view, 11> kOptions{
+    "--json",     "--dir",   "--help",  "--version", "--follow", "--service",
+    "--instance", "--since", "--lines", "--over",    "--watch"};
+
+// How far apart two readings are: rates of less say little, and nobody waits for longer.
+constexpr std::chrono::milliseconds kShortestOver{100};
+constexpr std::chrono::milliseconds kLongestOver{3'600'000};
+
+// Cursor home, and nothing below it.
+constexpr const char* kCleared = "\x1b[H\x1b[2J";
 
 struct Request {
   bool json = false;
@@ -36,6 +47,8 @@ struct Request {
   std::string name_space;
   EventsRequest events;
   std::string since;
+  std::string over;
+  bool watch = false;
 };
 
 CLI::App* add_verb(CLI::App& app, const char* name, const char* about, Request& request) {
@@ -54,6 +67,13 @@ void add_events_verb(CLI::App& app, Request& request) {
   verb->add_option("--instance", events.instance, "only of this instance, as ADDRESS:PORT");
   verb->add_option("--since", request.since, "only since then: 90s, 10m, 2h, 3d, or a time (UTC)");
   verb->add_option("-n,--lines", events.count, "the last so many (default: all; 10 with --follow)");
+}
+
+void add_dump_verb(CLI::App& app, Request& request) {
+  CLI::App* verb = add_verb(app, "dump", "the checker, the services and every instance", request);
+  verb->add_option("--over", request.over,
+                   "look twice, so long apart (2s, 500ms, 1m): what a second brought");
+  verb->add_flag("-w,--watch", request.watch, "again and again, each --over (default: 2s)");
 }
 
 std::string suggestion(std::string_view word, std::span<const std::string_view> known) {
@@ -158,14 +178,35 @@ CliOutput read_and_render(const std::string& verb, const Request& request, const
   const Colours colours =
       screen.is_terminal && std::getenv("NO_COLOR") == nullptr ? Colours::yes : Colours::no;
   if (verb == "events") return show_events_of(directory, by_name, request, colours, write);
-  const auto snapshot = read_snapshot(directory);
+  auto snapshot = read_snapshot(directory);
   if (!snapshot) return not_read(snapshot.error(), directory, by_name);
+  if (verb != "dump") {
+    return {0,
+            request.json ? workers_json(*snapshot) : workers_text(*snapshot, colours, screen.width),
+            {}};
+  }
+  const auto dump = [&](const Snapshot& one) {
+    return request.json ? dump_json(one) : dump_text(one, colours, screen.width);
+  };
+  if (request.over.empty() && !request.watch) return {0, dump(*snapshot), {}};
+  const auto over = parse_duration(request.over.empty() ? "2s" : request.over);
+  if (!over || *over < kShortestOver || *over > kLongestOver) {
+    return wrong("--over \"" + request.over.substr(0, 80) +
+                 "\" is no time from 100ms to 1h: write 500ms, 2s or 1m");
+  }
   CliOutput output;
-  if (verb == "dump") {
-    output.out = request.json ? dump_json(*snapshot) : dump_text(*snapshot, colours, screen.width);
-  } else {
-    output.out =
-        request.json ? workers_json(*snapshot) : workers_text(*snapshot, colours, screen.width);
+  for (bool goes_on = true; goes_on;) {
+    std::this_thread::sleep_for(*over);
+    auto next = read_snapshot(directory);
+    if (!next) return not_read(next.error(), directory, by_name);
+    Snapshot shown = *next;
+    inspect::add_rates(*snapshot, shown);
+    snapshot = std::move(next);
+    if (!request.watch || !write) {
+      output.out = dump(shown);
+      return output;  // without a writer nobody could ever see the end
+    }
+    goes_on = write((screen.is_terminal && !request.json ? kCleared : "") + dump(shown));
   }
   return output;
 }
@@ -180,7 +221,7 @@ CliOutput run_cli(std::vector<std::string> arguments, const Screen& screen, cons
   app.set_version_flag("--version", std::string("ballast ") + BALLAST_VERSION);
   app.require_subcommand(1);
   Request request;
-  add_verb(app, "dump", "the checker, the services and every instance", request);
+  add_dump_verb(app, request);
   add_verb(app, "workers", "the rows of the workers and their owners", request);
   add_events_verb(app, request);
   ControlOptions options;

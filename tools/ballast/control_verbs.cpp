@@ -10,6 +10,7 @@
 #include <charconv>
 
 #include "tools/ballast/control_client.hpp"
+#include "tools/ballast/duration.hpp"
 #include "tools/ballast/table.hpp"
 
 namespace ballast::tools {
@@ -32,21 +33,6 @@ constexpr milliseconds kLongPatience{600'000};
 
 CliOutput wrong(const std::string& what) {
   return {2, {}, "ballast: " + what + "\n"};
-}
-
-std::optional<milliseconds> parse_time(const std::string& text) {
-  std::uint64_t value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc{} || stop == text.data() || value > 86'400'000) return std::nullopt;
-  const std::string_view unit(stop, static_cast<std::size_t>(end - stop));
-  const std::uint64_t factor = unit == "ms"  ? 1
-                               : unit == "s" ? 1'000
-                               : unit == "m" ? 60'000
-                               : unit == "h" ? 3'600'000
-                                             : 0;
-  if (factor == 0 && !(value == 0 && unit.empty())) return std::nullopt;
-  return milliseconds(value * factor);
 }
 
 std::string text_of(const json& object, const char* field) {
@@ -94,7 +80,7 @@ json request_of(const std::string& verb, const ControlOptions& options, std::str
   if (!options.name.empty()) request["name"] = options.name;
   if (!options.admin.empty()) request["admin"] = options.admin;
   if (verb == "eject") {
-    const auto duration = parse_time(options.duration);
+    const auto duration = parse_duration(options.duration);
     if (!duration) {
       error = "--for \"" + options.duration.substr(0, 80) +
               "\" is no time: write 500ms, 30s, 5m, 2h or 0";
@@ -344,7 +330,7 @@ CliOutput run_control_verb(const std::string& verb, const ControlOptions& given,
   std::string error;
   const json request = request_of(verb, options, error);
   if (!error.empty()) return wrong(error);
-  const auto timeout = parse_time(options.timeout);
+  const auto timeout = parse_duration(options.timeout);
   if (!timeout || timeout->count() > 3'600'000) {
     return wrong("--timeout \"" + options.timeout.substr(0, 80) +
                  "\" is no time of at most an hour: write 500ms, 30s or 5m");

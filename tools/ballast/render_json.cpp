@@ -2,6 +2,7 @@
 // nanoseconds, 0 for never.
 #include <nlohmann/json.hpp>
 
+#include "engine/inspect/rates.hpp"
 #include "engine/strategy.hpp"
 #include "tools/ballast/render.hpp"
 
@@ -79,6 +80,28 @@ Json agent_json(const engine::AgentReport& agent) {
           {"max_in_flight", said(agent.max_in_flight)}};
 }
 
+Json mean_json(std::uint64_t sum_us, std::uint64_t count) {
+  return count == 0 ? Json(nullptr) : Json(sum_us / count);
+}
+
+Json rate_json(const std::optional<inspect::Rate>& rate) {
+  if (!rate) return nullptr;
+  return {{"started", rate->started},
+          {"failed", rate->failed},
+          {"mean_latency_us", mean_json(rate->latency_sum_us, rate->latency_count)}};
+}
+
+Json latency_json(const shm::Latencies& latencies) {
+  const std::uint64_t count = inspect::count_of(latencies);
+  if (count == 0) return nullptr;
+  Json json = {{"count", count}, {"mean_us", latencies.sum_us / count}};
+  for (const auto& [name, share] : {std::pair{"p50_us", 0.5}, {"p90_us", 0.9}, {"p99_us", 0.99}}) {
+    const std::uint64_t us = inspect::quantile_us(latencies, share).value_or(0);
+    json[name] = us == inspect::kBeyondUs ? Json(nullptr) : Json(us);
+  }
+  return json;
+}
+
 Json instance_json(const InstanceView& i) {
   return {{"address", i.address},
           {"slot", i.slot},
@@ -105,6 +128,9 @@ Json instance_json(const InstanceView& i) {
           {"utilisation", i.utilisation},
           {"in_flight", in_flight_of(i.counters)},
           {"counters", counters_json(i.counters)},
+          {"mean_latency_us",
+           mean_json(i.counters[shm::kLatencySumUs], i.counters[shm::kLatencyCount])},
+          {"rate", rate_json(i.rate)},
           {"checks", i.checks},
           {"check_failures", i.check_failures},
           {"check_us", i.check_us},
@@ -153,6 +179,8 @@ Json service_json(const ServiceView& s) {
           {"lookup_count", s.lookup_count},
           {"changed_ns", s.changed_ns},
           {"out", s.out},
+          {"latency", latency_json(s.latencies)},
+          {"rate", rate_json(s.rate)},
           {"instances", std::move(instances)}};
 }
 
@@ -174,6 +202,7 @@ Json head_json(const Snapshot& s) {
   Json head = {{"format", kFormat},
                {"directory", s.directory},
                {"read_ns", s.read_ns},
+               {"over_ns", s.over_ns},
                {"warnings", s.warnings}};
   head["checker"] = {{"state", to_text(s.checker)},
                      {"pid", s.checker_pid},

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <optional>
 
+#include "tools/ballast/instance_text.hpp"
 #include "tools/ballast/policy_text.hpp"
 #include "tools/ballast/render.hpp"
 #include "tools/ballast/table.hpp"
@@ -114,158 +115,10 @@ std::string head_text(const Snapshot& s) {
   return out;
 }
 
-// Whether every request may use it: what the state word says, less a breaker that is not closed.
-bool is_in_use(const InstanceView& instance) {
-  return instance.phase == shm::Phase::live && instance.state.usable &&
-         instance.breaker.state == engine::BreakerState::closed;
-}
-
-std::string state_text(const InstanceView& instance) {
-  if (instance.phase == shm::Phase::cooling) return "gone";
-  if (instance.state.admin != shm::Admin::ready) return shm::to_text(instance.state.admin);
-  if (instance.state.ejected && instance.state.health != shm::Health::down) return "ejected";
-  std::string text = shm::to_text(instance.state.health);
-  if (instance.state.usable != (instance.state.health == shm::Health::up)) {
-    text += instance.state.usable ? " (used)" : " (not used)";
-  }
-  if (instance.state.usable && !is_in_use(instance)) {
-    text += instance.breaker.state == engine::BreakerState::open ? ", breaker open"
-                                                                 : ", breaker half open";
-  }
-  return text;
-}
-
-const char* state_colour(const InstanceView& instance) {
-  if (instance.phase == shm::Phase::cooling) return kYellow;
-  if (is_in_use(instance)) return kGreen;
-  return instance.state.health == shm::Health::down ? kRed : kYellow;
-}
-
-// The configured weight, after what is left of it where that differs.
-std::string weight_text(const InstanceView& instance) {
-  const std::uint64_t whole = instance.configured_weight * shm::kWeightUnit;
-  if (instance.state.weight == whole) return fmt::format("{}", instance.configured_weight);
-  std::string part = fmt::format("{:.2f}", effective_weight(instance));
-  part.erase(part.find_last_not_of('0') + 1);
-  if (part.ends_with('.')) part.pop_back();
-  return part + "/" + std::to_string(instance.configured_weight);
-}
-
-// What its breaker keeps away; empty while that is closed and nothing has failed.
-std::string breaker_text(const BreakerView& breaker) {
-  const std::string left = fmt::format("{} s", (breaker.left_ms + 999) / 1000);
-  switch (breaker.state) {
-    case engine::BreakerState::open:
-      return fmt::format("breaker open, {}{}", breaker.left_ms == 0 ? "due" : left + " left",
-                         breaker.level > 1 ? fmt::format(", {} times", breaker.level) : "");
-    case engine::BreakerState::half_open:
-      return "breaker half open, one request tries it";
-    case engine::BreakerState::closed:
-      break;
-  }
-  return breaker.failures == 0 ? "" : plural(breaker.failures, "failure") + " in a row";
-}
-
-// What its agent asked for, but for what changes nothing; empty if that is all.
-std::string agent_text(const engine::AgentReport& agent) {
-  std::vector<std::string> words;
-  if (agent.up == false) words.emplace_back("down");
-  if (agent.admin.value_or(shm::Admin::ready) != shm::Admin::ready)
-    words.emplace_back(shm::to_text(*agent.admin));
-  if (agent.weight_percent.value_or(100) < 100)
-    words.push_back(fmt::format("{} %", *agent.weight_percent));
-  if (agent.max_in_flight.value_or(0) != 0)
-    words.push_back(fmt::format("maxconn {}", *agent.max_in_flight));
-  std::string text;
-  for (const std::string& word : words)
-    text += (text.empty() ? "agent: " : " ") + word;
-  return text;
-}
-
-// Why an instance gets less than its weight, most telling first; "-" if it does not.
-std::string why_text(const InstanceView& instance, std::uint64_t now) {
-  if (instance.phase == shm::Phase::cooling) return "-";
-  if (instance.state.ejected) {
-    const std::string times =
-        instance.ejections > 1 ? fmt::format(", {} times", instance.ejections) : "";
-    return fmt::format(
-        "ejected, {} left{}",
-        instance.ejected_until_ns > now ? age_text(now, instance.ejected_until_ns) : "0 s", times);
-  }
-  std::string out = breaker_text(instance.breaker);
-  if (instance.ramp_since_ns != 0) {
-    if (!out.empty()) out += ", ";
-    out += fmt::format("slow start for {}", age_text(instance.ramp_since_ns, now));
-  }
-  if (instance.multiplier < 1) {
-    if (!out.empty()) out += ", ";
-    out += fmt::format("{:.0f} % {}", 100 * instance.multiplier,
-                       engine::to_text(instance.weight_reason));
-    if (instance.weight_reason == engine::WeightReason::observed) {
-      out += fmt::format(" {:.1f} ms", static_cast<double>(instance.latency_us) / 1000);
-    } else if (instance.weight_reason == engine::WeightReason::reported) {
-      out += fmt::format(" {:.0f} % busy", 100 * instance.utilisation);
-    }
-  }
-  if (const std::string agent = agent_text(instance.agent); !agent.empty()) {
-    if (!out.empty()) out += ", ";
-    out += agent;
-  }
-  return out.empty() ? "-" : out;
-}
-
-// What INSTANCE tables spare first, with WHY beside the rest, and what also, with WHY below it.
-constexpr unsigned kSparedGladly = 5;
-constexpr unsigned kSparedAtNeed = 8;
-
-TextTable instance_table(const ServiceView& service, std::uint64_t now, bool colour,
-                         bool why_below) {
-  std::vector<std::string> whys;
-  bool any_why = false;
-  for (const auto& instance : service.instances) {
-    whys.push_back(why_text(instance, now));
-    any_why = any_why || whys.back() != "-";
-  }
-  const bool why_column = any_why && !why_below;
-  std::vector<TextTable::Column> columns({{"INSTANCE"},
-                                          {"STATE"},
-                                          {"REASON"},
-                                          {"WEIGHT", true, 7},
-                                          {"IN FLIGHT", true},
-                                          {"STARTED", true, 8},
-                                          {"FAILED", true},
-                                          {"CHECKS", true, 2},
-                                          {"BAD", true, 5},
-                                          {"TOOK", true, 3},
-                                          {"CHECKED", true, 4},
-                                          {"CHANGED", true, 6},
-                                          {"SLOT", true, 1}});
-  if (why_column) columns.push_back({"WHY"});
-  TextTable table(std::move(columns));
-  for (std::size_t i = 0; i < service.instances.size(); ++i) {
-    const InstanceView& instance = service.instances[i];
-    std::vector<TextTable::Cell> cells(
-        {instance.address,
-         {state_text(instance), colour ? state_colour(instance) : nullptr},
-         shm::to_text(instance.state.reason),
-         weight_text(instance),
-         fmt::format("{}", in_flight_of(instance.counters)),
-         fmt::format("{}", instance.counters[shm::kStarted]),
-         fmt::format("{}", failures_of(instance.counters)),
-         fmt::format("{}", instance.checks),
-         fmt::format("{}", instance.check_failures),
-         instance.checks == 0 ? std::string("-") : fmt::format("{} us", instance.check_us),
-         age_text(instance.checked_ns, now),
-         age_text(instance.changed_ns, now),
-         fmt::format("{}", instance.slot)});
-    if (why_column) cells.emplace_back(whys[i]);
-    table.add(std::move(cells), why_below && whys[i] != "-" ? whys[i] : "");
-  }
-  return table;
-}
-
-std::string service_text(const ServiceView& service, std::uint64_t now, Colours colours,
+std::string service_text(const ServiceView& service, const Snapshot& snapshot, Colours colours,
                          std::size_t width) {
+  const std::uint64_t now = snapshot.read_ns;
+  const bool rates = snapshot.over_ns != 0;
   constexpr std::size_t kIndent = 2;
   const bool colour = colours == Colours::yes;
   std::uint64_t live = 0;
@@ -286,11 +139,12 @@ std::string service_text(const ServiceView& service, std::uint64_t now, Colours 
   constexpr std::size_t kNameAt = 8;
   if (colour && out.compare(kNameAt, name.size(), name) == 0)
     out.replace(kNameAt, name.size(), kBold + name + "\x1b[0m");
-  out = "\n" + out + folded(policy_text(service), width, 12);
+  out = "\n" + out +
+        folded(traffic_text(service, snapshot.over_ns) + policy_text(service), width, 12);
   if (service.instances.empty()) return out;
-  TextTable table = instance_table(service, now, colour, false);
+  TextTable table = instance_table(service, now, colour, false, rates);
   if (width != 0 && !table.fit(width, kIndent, kSparedGladly)) {
-    table = instance_table(service, now, colour, true);
+    table = instance_table(service, now, colour, true, rates);
     table.fit(width, kIndent, kSparedAtNeed);
   }
   return out + table.render(kIndent);
@@ -346,7 +200,7 @@ const char* to_text(shm::Owner owner) noexcept {
 std::string dump_text(const Snapshot& snapshot, Colours colours, std::size_t width) {
   std::string out = folded(head_text(snapshot), width, kHeadIndent);
   for (const auto& service : snapshot.services) {
-    out += service_text(service, snapshot.read_ns, colours, width);
+    out += service_text(service, snapshot, colours, width);
   }
   return out;
 }

@@ -70,3 +70,36 @@ TEST_CASE("a directory is read and rendered") {
   setenv("NO_COLOR", "1", 1);
   CHECK(run({"dump", "--dir", published.directory()}, true).out.find('\x1b') == std::string::npos);
 }
+
+TEST_CASE("rates need two looks, once or again and again") {
+  using ballast::engine::Strategy;
+  const ballast::tests::Published published(
+      ballast::tests::settings_of({ballast::tests::service_of("checkout", Strategy::maglev, 1)}));
+  const std::string place = "--dir=" + published.directory();
+  for (const char* wrong : {"2", "99ms", "2h", "soon", "-1s"}) {
+    const auto output = run({"dump", place, std::string("--over=") + wrong});
+    CHECK(output.status == 2);
+    CHECK(output.errors == std::string("ballast: --over \"") + wrong +
+                               "\" is no time from 100ms to 1h: write 500ms, 2s or 1m\n");
+  }
+  const auto once = run({"dump", place, "--over", "100ms"});
+  CHECK(once.status == 0);
+  CHECK(once.out.find("  requests  0.0/s, 0.0 failed/s, in ") != std::string::npos);
+  CHECK(once.out.find("REQ/S  FAIL/S") != std::string::npos);
+  const auto json = run({"dump", place, "--over=100ms", "--json"}).out;
+  CHECK(json.find("\"over_ns\": 0") == std::string::npos);
+  CHECK(json.find("\"over_ns\": ") != std::string::npos);
+  for (const bool terminal : {false, true}) {
+    std::vector<std::string> shown;
+    const auto watched = tools::run_cli({"dump", place, "--watch", "--over=100ms"}, {terminal, 0},
+                                        [&](std::string_view text) {
+                                          shown.emplace_back(text);
+                                          return shown.size() < 3;
+                                        });
+    CHECK(watched.status == 0);
+    CHECK(watched.out.empty());
+    REQUIRE(shown.size() == 3);
+    for (const std::string& one : shown)
+      CHECK(one.starts_with(terminal ? "\x1b[H\x1b[2Jdirectory" : "directory"));
+  }
+}
