@@ -113,6 +113,11 @@ void Attachment::retire_row() {
   if (!row_) return;
   const std::uint64_t count = in_flight(*row_);
   if (count != 0) {
+    for (shm::RowServiceRecord& service : row_->services()) {
+      // Relaxed: the owner's own word. Most services are never used.
+      if (service.seen_epoch.load(std::memory_order_relaxed) != 0)
+        shm::forget_seen(service.seen_epoch);
+    }
     retired_.reserve(kMaxRetired);
     if (retired_.size() == kMaxRetired) retired_.erase(retired_.begin());
     retired_.push_back(

@@ -79,7 +79,17 @@ template <class Root>
 template <class Root>
 void supersede(Root& root) noexcept {
   const std::uint64_t now = root.load(std::memory_order_relaxed);
-  root.store(now | kSupersededBit, std::memory_order_release);  // [mm:growth] pairs with enter()
+  // [mm:growth] release: pairs with enter(). seq_cst for who asks next which workers still go by
+  // this segment ([mm:seen-epoch]), as in publish().
+  root.store(now | kSupersededBit, std::memory_order_seq_cst);
+}
+
+// Says once more what root says already, after a state word has changed: who asks next which
+// workers have ever used the service knows that the others will find the state as it is now.
+template <class Root>
+void restate(Root& root) noexcept {
+  // [mm:seen-epoch] seq_cst: pairs with note_seen(). Relaxed: the only writer's own word.
+  root.store(root.load(std::memory_order_relaxed), std::memory_order_seq_cst);
 }
 
 }  // namespace ballast::shm

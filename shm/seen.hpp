@@ -18,14 +18,24 @@ namespace ballast::shm {
 template <class Seen, class Root>
 [[nodiscard]] bool note_seen(Seen& seen, const Root& root, std::uint64_t entered) noexcept {
   // [mm:seen-epoch] release: whoever sees the epoch sees all that was counted by earlier ones.
-  // seq_cst, with the load below: pairs with publish() and read_seen(), of which one must see it.
-  seen.store(epoch_of(entered), std::memory_order_seq_cst);
+  // seq_cst, with the load below: pairs with publish(), supersede() or restate() and read_seen(),
+  // of which one must see it.
+  seen.store(entered, std::memory_order_seq_cst);
   BALLAST_POINT("seen.noted");
   return root.load(std::memory_order_seq_cst) == entered;  // [mm:seen-epoch] as above
 }
 
-// By the checker that has published an epoch. 0: the owner has not read any, and will go by that
-// epoch or a later one when it does.
+// By a worker that has left the segment for the one that replaced it, and only reports what it has
+// picked here.
+template <class Seen>
+void forget_seen(Seen& seen) noexcept {
+  // [mm:seen-epoch] release: pairs with read_seen(). All that was started here is counted before.
+  seen.store(0, std::memory_order_release);
+}
+
+// By the checker that has published an epoch: the root that the owner goes by. With the superseded
+// bit, it goes on by a segment that was replaced, because it cannot open the new one. 0: it has not
+// read any, and will go by that epoch or a later one when it does.
 template <class Seen>
 [[nodiscard]] std::uint64_t read_seen(const Seen& seen) noexcept {
   // [mm:seen-epoch] acquire: with the epoch come all counts by earlier ones. seq_cst: pairs with

@@ -1,8 +1,8 @@
 // How a checker learns that nobody picks by an earlier generation any more (shm/seen.hpp), explored
 // by Relacy: a worker takes its row, enters the service for the first time and picks, while the
-// checker publishes a generation and looks once. If that look says "done", every pick by the
-// generation before is among what it counts, and there will be no other. Every sabotaged variant
-// must be caught. Guards docs/memory-model.md#seen-epoch.
+// checker publishes a generation, replaces the segment or changes a state, and looks once. If that
+// look says "done", every pick by what was before is among what it counts, and there will be no
+// other. Every sabotaged variant must be caught. Guards docs/memory-model.md#seen-epoch.
 #include <doctest/doctest.h>
 
 #include <array>
@@ -24,7 +24,12 @@ enum class Sabotage {
   claim_loaded_acquired,
   seen_loaded_acquired,
   seen_loaded_relaxed,
+  forgotten_relaxed,
+  not_restated,
 };
+
+// What the checker does before it looks.
+enum class Change { generation, segment, state };
 
 constexpr const char* name_of(Sabotage sabotage) noexcept {
   switch (sabotage) {
@@ -48,6 +53,10 @@ constexpr const char* name_of(Sabotage sabotage) noexcept {
       return "seen, loaded with acquire only";
     case Sabotage::seen_loaded_relaxed:
       return "seen, loaded relaxed";
+    case Sabotage::forgotten_relaxed:
+      return "seen, forgotten relaxed";
+    case Sabotage::not_restated:
+      return "seen, a state changed and root not stated again";
   }
   return "?";
 }
@@ -57,12 +66,15 @@ class Weakened : public Word<> {
  public:
   std::memory_order stored = std::memory_order_seq_cst;
   std::memory_order loaded = std::memory_order_seq_cst;
+  bool forgets_relaxed = false;
 
   std::uint64_t load(std::memory_order order) const {
     return Word<>::load(order == std::memory_order_seq_cst ? loaded : order);
   }
   void store(std::uint64_t value, std::memory_order order) {
-    Word<>::store(value, order == std::memory_order_seq_cst ? stored : order);
+    if (order == std::memory_order_seq_cst) order = stored;
+    if (order == std::memory_order_release && forgets_relaxed) order = std::memory_order_relaxed;
+    Word<>::store(value, order);
   }
 };
 
@@ -73,14 +85,15 @@ struct Seen {
   std::uint64_t old_picks = 0;
 };
 
-template <Sabotage kSabotage, unsigned kPicks>
-struct SeenModel : rl::test_suite<SeenModel<kSabotage, kPicks>, 2> {
+template <Sabotage kSabotage, unsigned kPicks, Change kChange = Change::generation>
+struct SeenModel : rl::test_suite<SeenModel<kSabotage, kPicks, kChange>, 2> {
   static inline Seen seen_of_all;
   static std::string name() { return name_of(kSabotage); }
 
   Weakened root;
   Weakened claim;
   Weakened seen;
+  Word<> state;
   Word<> started;
   std::uint64_t old_picks = 0;  // beside the model: what the worker really did
   std::uint64_t counted = 0;
@@ -91,6 +104,7 @@ struct SeenModel : rl::test_suite<SeenModel<kSabotage, kPicks>, 2> {
     root.preset(kOld);
     claim.preset(0);
     seen.preset(0);
+    state.preset(kOld);
     started.preset(0);
     constexpr auto release = std::memory_order_release;
     constexpr auto acquire = std::memory_order_acquire;
@@ -103,6 +117,7 @@ struct SeenModel : rl::test_suite<SeenModel<kSabotage, kPicks>, 2> {
     if (kSabotage == Sabotage::claim_loaded_acquired) claim.loaded = acquire;
     if (kSabotage == Sabotage::seen_loaded_acquired) seen.loaded = acquire;
     if (kSabotage == Sabotage::seen_loaded_relaxed) seen.loaded = relaxed;
+    seen.forgets_relaxed = kSabotage == Sabotage::forgotten_relaxed;
   }
 
   void thread(unsigned index) {
@@ -131,6 +146,7 @@ struct SeenModel : rl::test_suite<SeenModel<kSabotage, kPicks>, 2> {
     for (unsigned i = 0; i < kPicks; ++i) {
       while (entered == 0 || !shm::unchanged(root, entered)) {
         entered = shm::enter(root);
+        if (shm::is_superseded(entered)) break;
         if constexpr (kSabotage == Sabotage::no_second_look) {
           seen.store(entered, std::memory_order_seq_cst);
           break;
@@ -138,14 +154,20 @@ struct SeenModel : rl::test_suite<SeenModel<kSabotage, kPicks>, 2> {
           entered = 0;
         }
       }
-      if (entered == kOld) ++old_picks;
+      if (shm::is_superseded(entered)) {
+        // As Attachment::retire_row(), and the rest of the picks in another row.
+        shm::forget_seen(seen);
+        return;
+      }
+      const std::uint64_t state_now = shm::get(state);
+      if (kChange == Change::state ? state_now == kOld : entered == kOld) ++old_picks;
       shm::count_started(started);
     }
   }
 
   // As a publication and SeenWatch::look().
   void check() {
-    static_cast<void>(shm::publish(root, [](unsigned) {}));
+    change();
     const std::uint64_t word = claim.load(std::memory_order_seq_cst);
     if (shm::unpack_identity(word).phase != shm::Phase::live) {
       is_done = true;
@@ -153,11 +175,22 @@ struct SeenModel : rl::test_suite<SeenModel<kSabotage, kPicks>, 2> {
       return;
     }
     const std::uint64_t epoch = shm::read_seen(seen);
-    is_done = epoch == 0 || epoch >= kNew;
+    is_done = epoch == 0 || epoch >= kNew;  // never, where nothing was published
     if (is_done) counted = started.load(std::memory_order_relaxed);
     ++(!is_done     ? seen_of_all.behind
        : epoch == 0 ? seen_of_all.done_unseen
                     : seen_of_all.done_seen);
+  }
+
+  void change() {
+    if constexpr (kChange == Change::generation) {
+      static_cast<void>(shm::publish(root, [](unsigned) {}));
+    } else if constexpr (kChange == Change::segment) {
+      shm::supersede(root);
+    } else {
+      shm::put(state, kNew);
+      if constexpr (kSabotage != Sabotage::not_restated) shm::restate(root);
+    }
   }
 
   struct Nothing {
@@ -170,6 +203,11 @@ using Twice = SeenModel<kSabotage, 2>;
 template <Sabotage kSabotage>
 using Once = SeenModel<kSabotage, 1>;
 
+template <Sabotage kSabotage>
+using Replaced = SeenModel<kSabotage, 2, Change::segment>;
+template <Sabotage kSabotage>
+using Ejected = SeenModel<kSabotage, 2, Change::state>;
+
 constexpr std::uint64_t kIterations = 200'000;
 
 }  // namespace
@@ -181,6 +219,28 @@ TEST_CASE("who is done picks by no earlier generation") {
   CHECK(Model::seen_of_all.done_seen > kIterations / 1000);
   CHECK(Model::seen_of_all.behind > kIterations / 100);
   CHECK(Model::seen_of_all.old_picks > kIterations / 100);
+}
+
+TEST_CASE("who is done picks nothing from a segment that was replaced") {
+  using Model = Replaced<Sabotage::none>;
+  must_hold<Model>(kIterations);
+  CHECK(Model::seen_of_all.done_unseen > kIterations / 100);
+  CHECK(Model::seen_of_all.behind > kIterations / 100);
+  CHECK(Model::seen_of_all.old_picks > kIterations / 100);
+  must_be_caught<Replaced<Sabotage::noted_released>>(kIterations);
+  must_be_caught<Replaced<Sabotage::published_released>>(kIterations);
+  must_be_caught<Replaced<Sabotage::forgotten_relaxed>>(kIterations);
+}
+
+TEST_CASE("who is done picks by no state from before") {
+  using Model = Ejected<Sabotage::none>;
+  must_hold<Model>(kIterations);
+  CHECK(Model::seen_of_all.done_unseen > kIterations / 100);
+  CHECK(Model::seen_of_all.behind > kIterations / 100);
+  CHECK(Model::seen_of_all.old_picks > kIterations / 100);
+  must_be_caught<Ejected<Sabotage::noted_released>>(kIterations);
+  must_be_caught<Ejected<Sabotage::published_released>>(kIterations);
+  must_be_caught<Ejected<Sabotage::not_restated>>(kIterations);
 }
 
 TEST_CASE("every schedule of one pick and one look") {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "shm/generation.hpp"
 #include "shm/host.hpp"
 #include "shm/seen.hpp"
 
@@ -16,8 +17,9 @@ SeenReport SeenWatch::look(const shm::CheckerSegment& active, const shm::Checker
                            std::uint64_t now_ms) {
   SeenReport report;
   std::vector<Behind> behind;
-  if (draining != nullptr) find_behind(*draining, report, behind);
-  find_behind(active, report, behind);  // ids grow, so this keeps `behind` in order
+  if (draining != nullptr) find_behind(*draining, /*replaced=*/true, report, behind);
+  // Ids grow, so this keeps `behind` in order.
+  find_behind(active, /*replaced=*/false, report, behind);
   // Each has its turn, from the one after the last one asked.
   const auto first =
       std::upper_bound(behind.begin(), behind.end(), asked_last_,
@@ -26,7 +28,7 @@ SeenReport SeenWatch::look(const shm::CheckerSegment& active, const shm::Checker
   for (std::size_t n = 0; n < behind.size() && asked < kAskedPerLook; ++n) {
     const auto at = static_cast<std::size_t>(first - behind.begin()) + n;
     const Behind& row = behind[at % behind.size()];
-    if (row.owner->idle) continue;
+    if (row.owner->idle || row.stays) continue;
     ask(row, now_ms);
     asked_last_ = row.place;
     ++asked;
@@ -44,7 +46,7 @@ SeenReport SeenWatch::look(const shm::CheckerSegment& active, const shm::Checker
   return report;
 }
 
-void SeenWatch::find_behind(const shm::CheckerSegment& segment, SeenReport& report,
+void SeenWatch::find_behind(const shm::CheckerSegment& segment, bool replaced, SeenReport& report,
                             std::vector<Behind>& behind) {
   const shm::WorkersWriter& workers = segment.workers;
   for (std::uint64_t row = 0; row < workers.directory.size(); ++row) {
@@ -58,14 +60,17 @@ void SeenWatch::find_behind(const shm::CheckerSegment& segment, SeenReport& repo
     const auto services = workers.row_services(row);
     const std::uint64_t seen =
         service_ < services.size() ? shm::read_seen(services[service_].seen_epoch) : 0;
-    if (seen == 0 || seen >= epoch_) {
+    if (seen == 0 || shm::epoch_of(seen) >= epoch_) {
       ++report.seen;
       continue;
     }
     const Place place{segment.id, row};
     Owner& owner = owners_[place];
     if (owner.incarnation != claim.incarnation) owner = Owner{claim.incarnation, false, false, {}};
-    behind.push_back({place, &record, &owner});
+    // It has seen the mark, and still picks from here.
+    const bool stays = replaced && shm::is_superseded(seen);
+    if (stays) owner.idle = false;
+    behind.push_back({place, &record, &owner, stays});
   }
 }
 

@@ -70,9 +70,11 @@ class SeenWatch {
     Place place;
     const shm::RowRecord* record = nullptr;
     Owner* owner = nullptr;
+    // It cannot leave a segment that was replaced: when it wakes up, it picks from there.
+    bool stays = false;
   };
 
-  void find_behind(const shm::CheckerSegment& segment, SeenReport& report,
+  void find_behind(const shm::CheckerSegment& segment, bool replaced, SeenReport& report,
                    std::vector<Behind>& behind);
   void ask(const Behind& row, std::uint64_t now_ms) const;
 

@@ -474,6 +474,10 @@ shm::Status Publisher::eject(std::uint16_t slot, std::uint32_t incarnation, Mill
   const auto done = instance == nullptr ? Steering::Ejected::unknown_slot
                                         : s.steering.eject(s.segment, slot, for_ms, now_ms);
   if (done == Steering::Ejected::done) {
+    // For who waits until nobody picks it any more.
+    const std::uint64_t record = s.segment.table.instances[slot].service.load(kRelaxed);
+    if (record < s.segment.table.services.size())
+      shm::restate(s.segment.table.services[record].root);
     s.forget_loads();
     return shm::Done{};
   }

@@ -9,6 +9,7 @@
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "shm/generation.hpp"
+#include "shm/paths.hpp"
 #include "tests/support/attached.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/published.hpp"
@@ -185,6 +187,44 @@ TEST_CASE("workers of the segment before a growth are waited for too") {
       watch.look(published.publisher().segment(), published.publisher().draining(), 0).done());
   REQUIRE(::kill(worker.pid(), SIGCONT) == 0);
   CHECK(look_until(published, watch, 0, is_done).idle == 1);
+}
+
+TEST_CASE("one that cannot leave a replaced segment is waited for, asleep or not, until it can") {
+  Published published(web(4));
+  const tests::Attached worker(published.directory());
+  const std::uint64_t segment = published.publisher().segment_id();
+  published.apply(web(300));
+  REQUIRE(published.publisher().segment_id() != segment);
+  const std::string table =
+      shm::table_path(published.directory(), published.publisher().segment_id());
+  REQUIRE(std::rename(table.c_str(), (table + ".hidden").c_str()) == 0);
+  SeenWatch watch(0, epoch_of(published), 0, [](auto, auto, auto) {
+    return std::optional<ThreadActivity>{{State::sleeping, 0}};
+  });
+  const auto look = [&] {
+    return watch.look(published.publisher().segment(), published.publisher().draining(), 99'000);
+  };
+  CHECK(look().idle == 1);  // it may never pick again, or find the new one
+  ballast_pick_t pick = BALLAST_PICK_INIT;
+  REQUIRE(worker.pick("key", pick) == BALLAST_OK);
+  REQUIRE(pick.segment == segment);
+  CHECK(worker.info().superseded == 1);
+  CHECK_FALSE(look().done());
+  CHECK(look().missing.size() == 1);
+  REQUIRE(std::rename((table + ".hidden").c_str(), table.c_str()) == 0);
+  for (int picks = 0; picks < 5000 && worker.info().superseded == 1; ++picks) {
+    ballast_pick_t next = BALLAST_PICK_INIT;
+    REQUIRE(worker.pick("key", next) == BALLAST_OK);
+    REQUIRE(ballast_report(worker.handle, &next, BALLAST_SUCCESS, -1) == BALLAST_OK);
+  }
+  REQUIRE(worker.info().superseded == 0);
+  // Its row there stays, for the request in flight; it picks by no generation of it.
+  const SeenReport moved = look();
+  CHECK(moved.done());
+  CHECK(moved.rows == 2);
+  CHECK(moved.seen == 2);
+  CHECK(ballast_report(worker.handle, &pick, BALLAST_SUCCESS, -1) == BALLAST_OK);
+  CHECK(look().rows == 1);
 }
 
 TEST_CASE("what the kernel says decides, and an owner that it does not know gets a second") {

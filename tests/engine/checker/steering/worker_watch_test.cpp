@@ -116,6 +116,43 @@ TEST_CASE("counts go on through a reload, and 0 switches the looks off") {
   CHECK(bench.failing().empty());
 }
 
+TEST_CASE("where nobody looks, failures leave the words alone that all workers share") {
+  for (const bool with_breaker : {true, false}) {
+    CAPTURE(with_breaker);
+    Bench bench(with_breaker);
+    Settings& settings = bench.steered.settings;
+    const auto counted = [&] {
+      const shm::CheckerSegment& segment = bench.steered.publisher->segment();
+      const std::uint16_t slot = bench.steered.find(0).slot;
+      const std::uint64_t record =
+          segment.table.instances[slot].service.load(std::memory_order_relaxed);
+      const std::pair both{
+          segment.workers.instances[slot].failures.load(std::memory_order_relaxed),
+          segment.workers.services[record].failures.load(std::memory_order_relaxed)};
+      return both;
+    };
+    using Both = std::pair<std::uint64_t, std::uint64_t>;
+    bench.report(0, BALLAST_TIMEOUT, 2);
+    CHECK(counted() == Both{2, 2});
+    const auto switch_to = [&](CheckKind kind, std::uint32_t failures_to_check) {
+      settings.services[0].check.kind = kind;
+      settings.services[0].check.failures_to_check = failures_to_check;
+      bench.steered.apply();
+      for (std::size_t i = 0; i < 2; ++i)
+        bench.steered.set(i, Health::up);
+      bench.report(0, BALLAST_SUCCESS, 1);  // the breaker stays closed
+    };
+    switch_to(CheckKind::http, 0);
+    bench.report(0, BALLAST_TIMEOUT, 2);
+    switch_to(CheckKind::none, 3);  // with nothing to check by
+    bench.report(0, BALLAST_CONNECT_FAILURE, 2);
+    CHECK(counted() == Both{2, 2});
+    switch_to(CheckKind::http, 3);
+    bench.report(0, BALLAST_TIMEOUT, 1);
+    CHECK(counted() == Both{3, 3});
+  }
+}
+
 TEST_CASE("demand: succeeding, failing for a while, and none after a minute") {
   Bench bench(false);
   CHECK(bench.second().empty());  // the first look only learns what there was
