@@ -274,6 +274,10 @@ class Adapters:
         with self.assertRaises(self.client.timeouts):
             self.client.request("POST", "/hang", b"abc", timeout=SHORT_S)
         self.assertEqual(self.counted(), {"started": 1, "timeout": 1})
+        # A time limit is one for each try.
+        with self.assertRaises(self.client.timeouts):
+            self.client.request("GET", "/hang", timeout=SHORT_S)
+        self.assertEqual(self.counted(), {"started": 3, "timeout": 3})
 
     def test_bodies_that_are_streamed(self):
         self.begin()

@@ -11,12 +11,12 @@ worker.
 """
 from __future__ import annotations
 
-from typing import Any, AsyncIterator, Callable, Collection, Iterator, Optional, Union
+from typing import Any, AsyncIterator, Callable, Collection, Iterator, Union
 
 import httpx
 
-from ballast import Pick, Service, Unavailable
-from ballast._http import RETRIED_STATUSES, Attempts, Exchange
+from ballast import Service, Unavailable
+from ballast._retries import RETRIED_STATUSES, Exchange, Retries, Tries, Upload
 
 _Key = Callable[[httpx.Request], Union[str, bytes, None]]
 
@@ -28,72 +28,93 @@ def request_target(request: httpx.Request) -> bytes:
 
 
 class _Balanced:
-    """What both transports are made with."""
+    """What both transports are made with, and what they do but wait."""
 
     def __init__(self, service: Service, tries: int, key: _Key,
                  retry_statuses: Collection[int]) -> None:
-        self._service = service
-        self._tries = tries
+        self._retries = Retries(service, tries, retry_statuses)
         self._key = key
-        self._retry_statuses = retry_statuses
 
-    def attempts(self, request: httpx.Request) -> tuple[Attempts, Pick]:
-        """The first of a request's picks, and where more come from."""
-        attempts = Attempts(self._service, self._key(request), self._tries, self._retry_statuses,
-                            request.method, isinstance(request.stream, httpx.ByteStream))
+    def begin(self, request: httpx.Request) -> Tries:
+        """A request's first try."""
         try:
-            return attempts, attempts.first()
+            return self._retries.begin(self._key(request), request.method,
+                                       isinstance(request.stream, httpx.ByteStream))
         except Unavailable as nowhere:
             raise httpx.ConnectError(str(nowhere), request=request) from nowhere
 
+    def aimed(self, request: httpx.Request, tries: Tries) -> httpx.Request:
+        """The request, to the instance. Host stays what the caller wrote, and so does what the
+        certificate is compared with, if httpcore knows this extension; else that is the address."""
+        extensions = dict(request.extensions)
+        if request.url.scheme == "https":
+            extensions.setdefault("sni_hostname", request.url.host)
+        url = request.url.copy_with(host=tries.pick.host, port=tries.pick.port)
+        return httpx.Request(request.method, url, headers=request.headers,
+                             stream=_Upload(request.stream, tries.upload), extensions=extensions)
+
+    def again_after_failure(self, tries: Tries, failure: BaseException) -> bool:
+        """Whether it goes on to another instance."""
+        connecting = isinstance(failure, (httpx.ConnectError, httpx.ConnectTimeout))
+        return tries.again_after_failure(failure, not connecting)
+
+    def again_after_answer(self, tries: Tries, response: httpx.Response) -> bool:
+        """Whether it goes on to another instance. Else the answer is good for the caller."""
+        tries.exchange.answered(response.status_code, response.headers)
+        if tries.again_after_answer(response.status_code):
+            return True
+        response.stream = _Download(response.stream, tries.exchange)
+        return False
+
 
 class _Upload(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A request's body: tells whether any of it was asked for, and whether it was the caller's own
-    code that failed."""
+    """A request's body, which tells how that went."""
 
-    def __init__(self, inner: Union[httpx.SyncByteStream, httpx.AsyncByteStream]) -> None:
+    def __init__(self, inner: Union[httpx.SyncByteStream, httpx.AsyncByteStream],
+                 upload: Upload) -> None:
         self._inner = inner
-        self.begun = False
-        self.broken = False
+        self._upload = upload
 
     def __iter__(self) -> Iterator[bytes]:
-        self.begun = True
         assert isinstance(self._inner, httpx.SyncByteStream)
-        try:
+        with self._upload.reading():
             yield from self._inner
-        except Exception:
-            self.broken = True
-            raise
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self.begun = True
         assert isinstance(self._inner, httpx.AsyncByteStream)
-        try:
+        with self._upload.reading():
             async for part in self._inner:
                 yield part
-        except Exception:
-            self.broken = True
-            raise
 
 
-def _aimed(request: httpx.Request, pick: Pick, upload: _Upload) -> httpx.Request:
-    """The request, to the instance. Host stays what the caller wrote, and so does what the
-    certificate is compared with, if httpcore knows this extension; else that is the address."""
-    extensions = dict(request.extensions)
-    if request.url.scheme == "https":
-        extensions.setdefault("sni_hostname", request.url.host)
-    return httpx.Request(request.method, request.url.copy_with(host=pick.host, port=pick.port),
-                         headers=request.headers, stream=upload, extensions=extensions)
+class _Download(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """An answer's body, which tells how it ended."""
 
+    def __init__(self, inner: Union[httpx.SyncByteStream, httpx.AsyncByteStream],
+                 exchange: Exchange) -> None:
+        self._inner = inner
+        self._exchange = exchange
 
-def _after(attempts: Attempts, exchange: Exchange, failure: BaseException,
-           upload: _Upload) -> Optional[Pick]:
-    if upload.broken:
-        exchange.closed()  # the caller's own doing, not the instance's
-        return None
-    outcome = exchange.failed(failure)
-    connecting = isinstance(failure, (httpx.ConnectError, httpx.ConnectTimeout))
-    return attempts.after_failure(outcome, upload.begun or not connecting)
+    def __iter__(self) -> Iterator[bytes]:
+        assert isinstance(self._inner, httpx.SyncByteStream)
+        with self._exchange.reading():
+            yield from self._inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        assert isinstance(self._inner, httpx.AsyncByteStream)
+        with self._exchange.reading():
+            async for part in self._inner:
+                yield part
+
+    def close(self) -> None:
+        self._exchange.closed()
+        assert isinstance(self._inner, httpx.SyncByteStream)
+        self._inner.close()
+
+    async def aclose(self) -> None:
+        self._exchange.closed()
+        assert isinstance(self._inner, httpx.AsyncByteStream)
+        await self._inner.aclose()
 
 
 class Transport(httpx.BaseTransport):
@@ -104,7 +125,8 @@ class Transport(httpx.BaseTransport):
     tries: how many instances a request may go to. One that could not connect is always tried
     elsewhere; a broken connection, a timeout and the statuses of retry_statuses only for GET, HEAD,
     PUT, DELETE, OPTIONS and TRACE with a body that can be sent again, and while the service's retry
-    budget allows. key: what is hashed. Other arguments are httpx.HTTPTransport's.
+    budget allows; each try has the whole of the client's time limits. key: what is hashed. Other
+    arguments are httpx.HTTPTransport's.
 
     Without an instance it raises httpx.ConnectError, from ballast.Unavailable. An answer is in
     flight until its body has been read or closed; a body that breaks off is not tried again.
@@ -117,25 +139,17 @@ class Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Called by the client."""
-        attempts, pick = self._balanced.attempts(request)
+        tries = self._balanced.begin(request)
         while True:
-            exchange, upload = Exchange(pick), _Upload(request.stream)
             try:
-                response = self._inner.handle_request(_aimed(request, pick, upload))
+                response = self._inner.handle_request(self._balanced.aimed(request, tries))
             except BaseException as failure:
-                another = _after(attempts, exchange, failure, upload)
-                if another is None:
+                if not self._balanced.again_after_failure(tries, failure):
                     raise
-            else:
-                exchange.answered(response.status_code, response.headers)
-                another = attempts.after_status(response.status_code)
-                if another is None:
-                    assert isinstance(response.stream, httpx.SyncByteStream)
-                    response.stream = _Stream(response.stream, exchange)
-                    return response
-                exchange.closed()
-                response.close()
-            pick = another
+                continue
+            if not self._balanced.again_after_answer(tries, response):
+                return response
+            response.close()
 
     def close(self) -> None:
         """Closes its connections."""
@@ -152,71 +166,19 @@ class AsyncTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Called by the client."""
-        attempts, pick = self._balanced.attempts(request)
+        tries = self._balanced.begin(request)
         while True:
-            exchange, upload = Exchange(pick), _Upload(request.stream)
+            aimed = self._balanced.aimed(request, tries)
             try:
-                response = await self._inner.handle_async_request(_aimed(request, pick, upload))
+                response = await self._inner.handle_async_request(aimed)
             except BaseException as failure:
-                another = _after(attempts, exchange, failure, upload)
-                if another is None:
+                if not self._balanced.again_after_failure(tries, failure):
                     raise
-            else:
-                exchange.answered(response.status_code, response.headers)
-                another = attempts.after_status(response.status_code)
-                if another is None:
-                    assert isinstance(response.stream, httpx.AsyncByteStream)
-                    response.stream = _AsyncStream(response.stream, exchange)
-                    return response
-                exchange.closed()
-                await response.aclose()
-            pick = another
+                continue
+            if not self._balanced.again_after_answer(tries, response):
+                return response
+            await response.aclose()
 
     async def aclose(self) -> None:
         """Closes its connections."""
-        await self._inner.aclose()
-
-
-class _Stream(httpx.SyncByteStream):
-    """An answer's body, which tells how it ended."""
-
-    def __init__(self, inner: httpx.SyncByteStream, exchange: Exchange) -> None:
-        self._inner = inner
-        self._exchange = exchange
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self._inner
-        except GeneratorExit:
-            raise  # not read to its end: close() comes
-        except BaseException as failure:
-            self._exchange.failed(failure)
-            raise
-        self._exchange.ended()
-
-    def close(self) -> None:
-        self._exchange.closed()
-        self._inner.close()
-
-
-class _AsyncStream(httpx.AsyncByteStream):
-    """An answer's body, which tells how it ended."""
-
-    def __init__(self, inner: httpx.AsyncByteStream, exchange: Exchange) -> None:
-        self._inner = inner
-        self._exchange = exchange
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for part in self._inner:
-                yield part
-        except GeneratorExit:
-            raise  # not read to its end: aclose() comes
-        except BaseException as failure:
-            self._exchange.failed(failure)
-            raise
-        self._exchange.ended()
-
-    async def aclose(self) -> None:
-        self._exchange.closed()
         await self._inner.aclose()

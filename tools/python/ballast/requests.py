@@ -21,8 +21,8 @@ import requests.adapters
 import requests.exceptions
 import urllib3.exceptions
 
-from ballast import Pick, Service, Unavailable
-from ballast._http import RETRIED_STATUSES, Attempts, Exchange
+from ballast import Service, Unavailable
+from ballast._retries import RETRIED_STATUSES, Exchange, Retries, Tries, Upload
 from ballast.outcomes import cause_of
 
 # Each instance has a pool of connections; beyond so many, the one used longest ago is closed.
@@ -44,9 +44,9 @@ class Adapter(requests.adapters.HTTPAdapter):
     tries: how many instances a request may go to. One that could not connect is always tried
     elsewhere; a broken connection, a timeout and the statuses of retry_statuses only for GET, HEAD,
     PUT, DELETE, OPTIONS and TRACE with a body that can be sent again (none, bytes or str), and
-    while the service's retry budget allows. key: what is hashed. Other arguments are HTTPAdapter's;
-    its max_retries stays 0, for it would try the same instance, and pool_connections, to how many
-    instances connections are kept, is 1024.
+    while the service's retry budget allows; each try has the whole `timeout`. key: what is hashed.
+    Other arguments are HTTPAdapter's; its max_retries stays 0, for it would try the same instance,
+    and pool_connections, to how many instances connections are kept, is 1024.
 
     Without an instance it raises requests.exceptions.ConnectionError, from ballast.Unavailable. An
     answer is in flight until its body has been read or closed.
@@ -58,40 +58,34 @@ class Adapter(requests.adapters.HTTPAdapter):
                  retry_statuses: Collection[int] = RETRIED_STATUSES, **arguments: Any) -> None:
         arguments.setdefault("pool_connections", _POOLS)
         super().__init__(**arguments)
-        self._service = service
-        self._tries = tries
+        self._retries = Retries(service, tries, retry_statuses)
         self._key = key
-        self._retry_statuses = retry_statuses
         self._now = threading.local()  # which address this thread's request goes to
 
     def send(self, request: requests.PreparedRequest, stream: bool = False, timeout: Any = None,
              verify: Any = True, cert: Any = None, proxies: Any = None) -> requests.Response:
         """Called by the session."""
         request.headers.setdefault("Host", urlsplit(request.url or "").netloc.rpartition("@")[2])
-        attempts = Attempts(self._service, self._key(request), self._tries, self._retry_statuses,
-                            request.method, request.body is None
-                            or isinstance(request.body, (str, bytes)))
         try:
-            pick = attempts.first()
+            tries = self._retries.begin(self._key(request), request.method, request.body is None
+                                        or isinstance(request.body, (str, bytes)))
         except Unavailable as nowhere:
             raise requests.exceptions.ConnectionError(nowhere, request=request) from nowhere
-        upload = _upload_of(request.body)
-        if upload is None:
-            return self._exchange(attempts, pick, request, None, stream, timeout, verify, cert)
+        if not _is_upload(request.body):
+            return self._exchange(tries, request, stream, timeout, verify, cert)
         body: Any = request.body
-        request.body = upload  # type: ignore[assignment]
+        request.body = _Upload(body, tries.upload)  # type: ignore[assignment]
         try:
-            return self._exchange(attempts, pick, request, upload, stream, timeout, verify, cert)
+            return self._exchange(tries, request, stream, timeout, verify, cert)
         finally:
             request.body = body
 
-    def _exchange(self, attempts: Attempts, pick: Pick, request: requests.PreparedRequest,
-                  upload: Optional[_Upload], stream: bool, timeout: Any, verify: Any,
-                  cert: Any) -> requests.Response:
+    def _exchange(self, tries: Tries, request: requests.PreparedRequest, stream: bool, timeout: Any,
+                  verify: Any, cert: Any) -> requests.Response:
         while True:
-            exchange = Exchange(pick)
+            exchange = tries.exchange
             try:
-                self._now.address = pick.host, pick.port
+                self._now.address = tries.pick.host, tries.pick.port
                 response = super().send(request, stream=True, timeout=timeout, verify=verify,
                                         cert=cert)
                 exchange.answered(response.status_code, response.headers)
@@ -99,23 +93,14 @@ class Adapter(requests.adapters.HTTPAdapter):
                     response.content  # noqa: B018, read now: its failure is this instance's
                     exchange.ended()
             except BaseException as failure:
-                if upload is not None and upload.broken:
-                    exchange.closed()  # the caller's own doing, not the instance's
+                if not tries.again_after_failure(failure, _was_sent(failure)):
                     raise
-                outcome = exchange.failed(failure)
-                begun = upload is not None and upload.begun
-                another = attempts.after_failure(outcome, begun or _was_sent(failure))
-                if another is None:
-                    raise
-            else:
-                another = attempts.after_status(response.status_code)
-                if another is None:
-                    if stream:
-                        response.raw = _Body(response.raw, exchange)
-                    return response
-                exchange.closed()
-                response.close()
-            pick = another
+                continue
+            if not tries.again_after_answer(response.status_code):
+                if stream:
+                    response.raw = _Body(response.raw, exchange)
+                return response
+            response.close()
 
     def get_connection(self, url: Any, proxies: Any = None) -> Any:
         """The pool for the picked address, instead of that for the URL's."""
@@ -152,47 +137,37 @@ def _was_sent(failure: BaseException) -> bool:
     return True
 
 
-class _Upload:
-    """A body that can be sent once, a file or a generator: tells whether any of it was asked for,
-    and whether it was the caller's own code that failed."""
+def _is_upload(body: Any) -> bool:
+    """A file or a generator, which can be sent once; not what is in memory."""
+    if body is None or isinstance(body, str):
+        return False
+    if not hasattr(body, "read"):
+        try:
+            memoryview(body)
+            return False
+        except TypeError:
+            pass
+    return True
 
-    def __init__(self, body: Any) -> None:
+
+class _Upload:
+    """A body that can be sent once, which tells how that went."""
+
+    def __init__(self, body: Any, upload: Upload) -> None:
         self._body = body
-        self.begun = False
-        self.broken = False
+        self._upload = upload
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._body, name)
         return self._read if name == "read" else value
 
     def _read(self, *arguments: Any) -> Any:
-        self.begun = True
-        try:
+        with self._upload.reading():
             return self._body.read(*arguments)
-        except Exception:
-            self.broken = True
-            raise
 
     def __iter__(self) -> Iterator[Any]:
-        self.begun = True
-        try:
+        with self._upload.reading():
             yield from self._body
-        except Exception:
-            self.broken = True
-            raise
-
-
-def _upload_of(body: Any) -> Optional[_Upload]:
-    """None for what is in memory."""
-    if body is None or isinstance(body, str):
-        return None
-    if not hasattr(body, "read"):
-        try:
-            memoryview(body)
-            return None
-        except TypeError:
-            pass
-    return _Upload(body)
 
 
 class _Body:
@@ -207,25 +182,13 @@ class _Body:
 
     def stream(self, *arguments: Any, **named: Any) -> Iterator[bytes]:
         """As urllib3's."""
-        try:
+        with self._exchange.reading():
             yield from self._raw.stream(*arguments, **named)
-        except GeneratorExit:
-            raise  # not read to its end: close() comes
-        except BaseException as failure:
-            self._exchange.failed(failure)
-            raise
-        self._exchange.ended()
 
     def __iter__(self) -> Iterator[bytes]:
         """As urllib3's: by lines."""
-        try:
+        with self._exchange.reading():
             yield from self._raw
-        except GeneratorExit:
-            raise  # not read to its end: close() comes
-        except BaseException as failure:
-            self._exchange.failed(failure)
-            raise
-        self._exchange.ended()
 
     def read(self, amount: Optional[int] = None, *arguments: Any, **named: Any) -> bytes:
         """As urllib3's."""
