@@ -1,7 +1,7 @@
 // Any bytes may come from a server that is checked by gRPC: while a check runs, and between checks.
 // The input says what comes: raw bytes, frames whose lengths are right, or whole parts of a right
-// answer, in any order and cut at any place. Each step must end, what is sent in return is bounded,
-// and a connection is kept only if a check has ended on it.
+// answer, or of a flood, in any order and cut at any place. Each step must end, what is sent in
+// return is bounded, and a connection is kept only if a check has ended on it.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -43,9 +43,44 @@ std::string header(std::string_view name, std::string_view value) {
   return bytes.append(value);
 }
 
+// What a right server says seldom or never, and a hostile one without end.
+std::string hostile_part(std::uint8_t which, std::uint32_t stream) {
+  using namespace std::string_literals;
+  switch (which % 11) {
+    case 0:  // headers that do not end here
+      return frame(1, 0, stream, "\x88");
+    case 1:
+      return frame(9, 0, stream, "");  // CONTINUATION, of nothing
+    case 2:
+      return frame(9, 0, stream, header("x", std::string(100, 'x')));
+    case 3:  // a long header goes into the table, and is meant a hundred times: a few bytes, 400 KB
+      return frame(
+          1, 0, stream,
+          "\x88\x40\x01"s + "y\x7f\xa1\x1e" + std::string(4000, 'y') + std::string(100, '\xbe'));
+    case 4:
+      return frame(6, 0, 0, "12345678");  // PING, to be answered
+    case 5:                               // a table of no bytes, then one of 4 GB
+      return frame(4, 0, 0, "\0\x01\0\0\0\0\0\x01\xff\xff\xff\xff"s);
+    case 6:  // no window for what we say, not even for the call
+      return frame(4, 0, 0, "\0\x04\0\0\0\0"s);
+    case 7:  // a window that grows a little, by nothing, or beyond its limit
+      return frame(8, 0, which % 2 == 0 ? 0 : stream,
+                   which < 40   ? "\0\0\0\1"s
+                   : which < 80 ? "\0\0\0\0"s
+                                : "\x7f\xff\xff\xff"s);
+    case 8:  // no stream at a time
+      return frame(4, 0, 0, "\0\x03\0\0\0\0"s);
+    case 9:  // of a kind that nobody knows, which is passed over
+      return frame(0xfa, 0, 0, std::string(1000, 'z'));
+    default:  // more settings than a frame may have, of no meaning
+      return frame(4, 0, 0, std::string(6 * 40, '\x7f'));
+  }
+}
+
 std::string part(Pieces& input, std::uint32_t stream) {
   using namespace std::string_literals;
   const std::uint8_t which = input.number();
+  if (which >= 0x80) return hostile_part(which & 0x7f, stream);
   switch (which % 8) {
     case 0:
       return frame(4, 0, 0, "");  // SETTINGS
@@ -79,6 +114,7 @@ struct Driver {
     require(!is_new || !calls.empty());
     require(!exchange->answered());
     state = State::checks;
+    heard = 0;
   }
 
   // Looks for the calls in what is sent.
@@ -106,6 +142,13 @@ struct Driver {
 
   void on_bytes(std::string_view bytes) {
     if (state == State::none || bytes.empty()) return;
+    heard += bytes.size();
+    hear(bytes);
+    // Whatever it is: nobody listens to more than that from one check to the next.
+    require(state == State::none || heard <= kMaxHttp2Bytes);
+  }
+
+  void hear(std::string_view bytes) {
     if (state == State::idle) {
       const Exchange::Unasked unasked = exchange->on_unasked(bytes);
       said(unasked.reply);
@@ -137,6 +180,7 @@ struct Driver {
 
   enum class State : std::uint8_t { none, checks, idle } state = State::none;
   std::vector<std::uint32_t> calls;  // on this connection, by their streams
+  std::size_t heard = 0;             // bytes since the check began
   std::unique_ptr<Exchange> exchange;
 };
 

@@ -95,10 +95,11 @@ std::string right_answer(const std::string& kind) {
 }
 
 // Floods that are grammatical for the kind.
-std::string flood(const std::string& kind, Random& random) {
+constexpr std::size_t kFloods = 9;  // of a kind, at most
+std::string flood(const std::string& kind, std::size_t which, Random& random) {
   using namespace std::string_literals;
   if (kind == "http") {
-    switch (random() % 6) {
+    switch (which % 6) {
       case 0:
         return "HTTP/1.1 200 OK\r\n" + repeat("X-More: of the same\r\n", kEndless);
       case 1:
@@ -117,7 +118,7 @@ std::string flood(const std::string& kind, Random& random) {
     }
   }
   if (kind == "grpc") {
-    switch (random() % 5) {
+    switch (which % kFloods) {
       case 0:
         return frame(4, 0, 0, "") + repeat(frame(6, 0, 0, "12345678"), kEndless);
       case 1:
@@ -128,6 +129,19 @@ std::string flood(const std::string& kind, Random& random) {
       case 3:
         return frame(4, 0, 0, "") + frame(1, 4, 1, "\x88") +
                repeat(frame(0, 0, 1, random_bytes(random, 9000)), kEndless);
+      case 4:  // headers that go on and on with nothing
+        return frame(4, 0, 0, "") + frame(1, 0, 1, "\x88") + repeat(frame(9, 0, 1, ""), kEndless);
+      case 5:  // a long header put into the table, and meant thousands of times
+        return frame(4, 0, 0, "") +
+               frame(1, 0, 1,
+                     "\x88\x40\x01"s + "y\x7f\xa1\x1e" + std::string(4000, 'y') +
+                         std::string(8000, '\xbe')) +
+               repeat(frame(9, 0, 1, std::string(16000, '\xbe')), kEndless);
+      case 6:  // no window for the call; then one that grows beyond its limit
+        return frame(4, 0, 0, "\0\x04\0\0\0\0"s) +
+               repeat(frame(8, 0, 1, "\x7f\xff\xff\xff"s), kEndless);
+      case 7:  // settings to be answered, each of another size of table
+        return repeat(frame(4, 0, 0, "\0\x01\0\0\0\0\0\x01\0\x01\0\0"s), kEndless);
       default:
         return frame(4, 0, 0, "") + frame(7, 0, 0, "\0\0\0\0\0\0\0\x0b"s + std::string(9000, 'g'));
     }
@@ -211,8 +225,8 @@ class Server {
     if (bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0) die("bind");
     if (!udp && listen(fd, 1024) != 0) die("listen");
     if (floods_[kind].empty()) {
-      for (int i = 0; i < 8; ++i)
-        floods_[kind].push_back(std::make_shared<const std::string>(flood(kind, random_)));
+      for (std::size_t i = 0; i < kFloods; ++i)
+        floods_[kind].push_back(std::make_shared<const std::string>(flood(kind, i, random_)));
     }
     listeners_[fd] = kind;
     add(fd, EPOLLIN);

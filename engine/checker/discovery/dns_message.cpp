@@ -11,6 +11,9 @@ namespace {
 
 constexpr std::uint16_t kClassInternet = 1;
 constexpr std::size_t kMaxWireName = 255;
+// A label each, as many as a name has at most. Without an end to them a message could lead each of
+// its names through thousands.
+constexpr unsigned kMaxPointers = 127;
 
 class Cursor {
  public:
@@ -39,16 +42,15 @@ class Cursor {
     std::size_t at = at_;
     std::size_t lowest = at_;  // of where pointers have led
     std::size_t length = 0;
-    bool jumped = false;
+    unsigned pointers = 0;
     while (ok_) {
       if (at >= bytes_.size()) return fail();
       const std::uint8_t first = bytes_[at];
       if ((first & 0xC0U) == 0xC0U) {
         if (at + 1 >= bytes_.size()) return fail();
         const std::size_t target = std::size_t{first & 0x3FU} << 8 | bytes_[at + 1];
-        if (!jumped) at_ = at + 2;
-        jumped = true;
-        if (target >= lowest) return fail();
+        if (pointers == 0) at_ = at + 2;
+        if (target >= lowest || ++pointers > kMaxPointers) return fail();
         lowest = at = target;
         continue;
       }
@@ -56,7 +58,7 @@ class Cursor {
       length += std::size_t{first} + 1;
       if (length > kMaxWireName || at + first >= bytes_.size()) return fail();
       if (first == 0) {
-        if (!jumped) at_ = at + 1;
+        if (pointers == 0) at_ = at + 1;
         break;
       }
       if (!out.empty()) out += '.';

@@ -113,6 +113,30 @@ TEST_CASE("names are followed backwards only") {
   CHECK_FALSE(with(longest + "\x01x" + '\0'));
 }
 
+TEST_CASE("names led through pointers upon pointers come to an end") {
+  const std::string asked = question("a.test", 1);  // the name is at 12
+  // Text nobody reads, of pointers each of which leads to the one before.
+  const auto with = [&](unsigned pointers) {
+    DnsBytes text;
+    const auto begin = static_cast<unsigned>(header(2).size() + asked.size()) + 11;
+    for (unsigned i = 0; i + 1 < pointers; ++i)
+      text.u16(0xC000U | (i == 0 ? 12 : begin + 2 * (i - 1)));
+    const unsigned length = 2 * (pointers - 1);
+    const std::string hops =
+        DnsBytes().u8(0).u16(16).u16(1).u32(60).u16(length).raw(text.bytes()).bytes();
+    const unsigned last = pointers == 1 ? 12 : begin + length - 2;
+    return parse(header(2) + asked + hops + DnsBytes().u16(0xC000U | last).bytes() +
+                 DnsBytes().u16(1).u16(1).u32(60).u16(4).raw("\x0A\x01\x01\x01").bytes());
+  };
+  for (const unsigned pointers : {1U, 2U, 127U}) {
+    const auto message = with(pointers);
+    REQUIRE(message);
+    CHECK(message->addresses.front().name == "a.test");
+  }
+  for (const unsigned pointers : {128U, 8000U})
+    CHECK_FALSE(with(pointers));
+}
+
 TEST_CASE("an address of the wrong length, or no answer at all, is refused") {
   const std::string asked = question("a.test", 1);
   for (const unsigned length : {0U, 3U, 5U, 16U}) {
