@@ -36,7 +36,8 @@ struct Task {
 
 class Loop {
  public:
-  // `co_await loop.ready(fd, EPOLLIN)`: true once it is, false if that took too long.
+  // `co_await loop.ready(fd, EPOLLIN)`: true once it is, false if that took too long or cannot be
+  // waited for.
   struct Ready {
     Loop& loop;
     int fd;
@@ -47,14 +48,16 @@ class Loop {
     std::list<Ready*>::iterator place{};
 
     [[nodiscard]] bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> waiting) {
-      coroutine = waiting;
-      deadline = Clock::now() + kPatience;
-      place = loop.waiting_.insert(loop.waiting_.end(), this);
+    bool await_suspend(std::coroutine_handle<> waiting) {
       epoll_event event{};
       event.events = events | EPOLLONESHOT;
       event.data.ptr = this;
-      epoll_ctl(loop.epoll_, EPOLL_CTL_ADD, fd, &event);
+      in_time = epoll_ctl(loop.epoll_, EPOLL_CTL_ADD, fd, &event) == 0;
+      if (!in_time) return false;  // it goes on at once
+      coroutine = waiting;
+      deadline = Clock::now() + kPatience;
+      place = loop.waiting_.insert(loop.waiting_.end(), this);
+      return true;
     }
     [[nodiscard]] bool await_resume() const noexcept { return in_time; }
   };
@@ -100,12 +103,16 @@ class Connection {
     const socklen_t length = pick.sockaddr(address);
     fd_ = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     // In progress, or what else is wrong shows when it is to be written to.
-    static_cast<void>(!connect(fd_, reinterpret_cast<const ::sockaddr*>(&address), length));
+    if (is_open())
+      static_cast<void>(!connect(fd_, reinterpret_cast<const ::sockaddr*>(&address), length));
   }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
-  ~Connection() { close(fd_); }
+  ~Connection() {
+    if (is_open()) close(fd_);
+  }
 
+  [[nodiscard]] bool is_open() const noexcept { return fd_ >= 0; }
   [[nodiscard]] int fd() const noexcept { return fd_; }
   [[nodiscard]] bool send(std::string_view text) const noexcept {
     return ::send(fd_, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
@@ -133,9 +140,10 @@ Task request(Loop& loop, ballast::Service service, std::string key, Tally& tally
   if (!pick) co_return;  // pick.status() says why: answer 503
   ++tally.running;
   const auto begin = Clock::now();
-  auto outcome = ballast::Outcome::timeout;
   const Connection connection(pick);
-  if (co_await loop.ready(connection.fd(), EPOLLOUT)) {
+  // Without a socket of our own nothing is known of the instance.
+  auto outcome = connection.is_open() ? ballast::Outcome::timeout : ballast::Outcome::abandoned;
+  if (connection.is_open() && co_await loop.ready(connection.fd(), EPOLLOUT)) {
     outcome = ballast::Outcome::connect_failure;
     if (connection.send("GET / HTTP/1.1\r\nHost: backend\r\n\r\n")) {
       outcome = co_await loop.ready(connection.fd(), EPOLLIN) ? connection.read_status()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Guards the ABI of ballast.h: lists it as plain lines (functions with their types and the version of
-their symbol, structs with sizes and offsets, values of enums and macros, the soname), and compares that
-with ballast_h.golden. What compiled programs hold of the first release must still be there.
+their symbol, structs with sizes and offsets, values of enums and macros, what structs begin with, the soname),
+and compares that with ballast_h.golden. What compiled programs hold of the first release must still be there.
 usage: header_abi.py LIBRARY HEADER FIRST_HEADER GOLDEN NM READELF [--update] -- CC... -- CXX...
 
 Everything is read from the header itself and measured by the compilers, in C and in C++, so nothing can
@@ -53,9 +53,21 @@ def enums(text):
 
 
 def numbers(text):
-    """Macros that are numbers: not the attributes, nor what a struct begins with."""
-    found = re.findall(r"^#define (BALLAST_\w+) +(\w+)$", text, re.MULTILINE)
-    return [name for name, value in found if value != "BALLAST_API"]
+    """Macros that are numbers, or a calculation."""
+    return [name for name, value in macros(text) if not value.startswith("{")]
+
+
+def beginnings(text):
+    """Macros that a struct begins with, and of which struct each is."""
+    return {name: re.match(r"\{ *sizeof\((\w+)\)", value).group(1)
+            for name, value in macros(text) if value.startswith("{")}
+
+
+def macros(text):
+    """All but the attribute and the guard, which have no value of their own. One with arguments would be
+    none of these, and does not compile below."""
+    found = re.findall(r"^#define (BALLAST_\w+)(.*)$", text, re.MULTILINE)
+    return [(name, value.strip()) for name, value in found if name not in ("BALLAST_H", "BALLAST_API")]
 
 
 def program(text):
@@ -76,6 +88,14 @@ def program(text):
             line(f"enum {name} {value}", value)
     for name in numbers(text):
         line(f"number {name}", name)
+    for name, of in beginnings(text).items():
+        out.append(f"  {{ {of} begins = {name};")
+        for field in structs(text)[of]:
+            out.append(f'  printf("begin {name} {field} ");')
+            out.append(f"  for (size_t i = 0; i < sizeof begins.{field}; ++i)")
+            out.append(f'    printf("%02x", ((const unsigned char *)&begins.{field})[i]);')
+            out.append('  puts("");')
+        out.append("  }")
     line("type ballast_service_t size", "sizeof(ballast_service_t)")
     return "\n".join(out + ["  return 0;", "}", ""])
 
@@ -132,12 +152,12 @@ def main(arguments):
     bad |= compare("not in the golden list (see --update)", found, listed)
     # Structs may have grown since, and bytes that were reserved may have got a name.
     old = first_lines(plain(first)) + measured(first, cc + ["-std=c11"], ".c")
-    grown = re.compile(r"struct (\w+ size|ballast_pick_t reserved \w+) ")
+    grown = re.compile(r"(struct (\w+ size|ballast_pick_t reserved \w+)|begin \w+ (size|reserved)) ")
     bad |= compare("the first release had", [line for line in old if not grown.match(line)], found)
     sizes = dict(line.rsplit(" ", 1) for line in found if line.startswith("struct"))
     for line in old:
         words, value = line.rsplit(" ", 1)
-        if words.endswith(" size") and words in sizes and int(value) > int(sizes[words]):
+        if words.startswith("struct") and words.endswith(" size") and words in sizes and int(value) > int(sizes[words]):
             print(f"shrunk since the first release: {line}")
             bad = True
     print(f"{len(found)} lines, {len(old)} of the first release")

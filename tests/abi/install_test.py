@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Installs into a prefix of its own, and builds the examples against it as a stranger would: with
-pkg-config, and with CMake's find_package; shared, static, and optimised together with the program where
-that was built. Nothing of this repository is on any path.
+pkg-config, and with CMake's find_package, also in a project all in C; shared, static, and optimised
+together with the program where that was built. Then once more where the installed tree has been moved to.
+Nothing of this repository is on any path.
 usage: install_test.py MESON BUILD EXAMPLES CC... -- CXX...
 """
 import glob
@@ -33,6 +34,15 @@ foreach(kind static lto)
     target_link_libraries(${kind}_c PRIVATE Ballast::${kind})
   endif()
 endforeach()
+"""
+CMAKE_ALL_C = """cmake_minimum_required(VERSION 3.18)
+project(stranger C)
+find_package(Ballast 0.1 REQUIRED)
+foreach(kind shared static)
+  add_executable(${kind}_all_c @EXAMPLES@/pick.c)
+endforeach()
+target_link_libraries(shared_all_c PRIVATE Ballast::ballast)
+target_link_libraries(static_all_c PRIVATE Ballast::static)
 """
 CMAKE_TOO_NEW = """cmake_minimum_required(VERSION 3.18)
 project(stranger C)
@@ -69,6 +79,18 @@ def check_pages(prefix):
         fail(f"installed manual pages: {found}")
 
 
+def check_paths(prefix, library_folder, configured):
+    """No file that builds read has a path that moving the tree would make wrong, but for `prefix` of
+    pkg-config's, which can be given."""
+    for pattern in ("pkgconfig/*.pc", "cmake/Ballast/*"):
+        for path in glob.glob(os.path.join(library_folder, pattern)):
+            with open(path, encoding="utf-8") as file:
+                for line in file:
+                    if line.strip() != "prefix=" + configured and (configured in line or prefix in line
+                                                                   or re.search(r"[=\s\"]/\w", line)):
+                        fail(f"{path} has a path of its own: {line}")
+
+
 def check_answer(program, scratch, library_folder, shared):
     """Runs an example where no checker has run. A program that links the archive needs no library."""
     environment = dict(os.environ)
@@ -99,32 +121,67 @@ def with_pkg_config(compilers, examples, scratch, library_folder, environment):
     return len(kinds)
 
 
+class CMake:
+    """Projects that find the package below a prefix, each in a folder of its own."""
+
+    def __init__(self, compilers, scratch, prefix):
+        # Of what may stand before a compiler, such as ccache, CMake wants to know apart.
+        self.environment = dict(os.environ, CC=compilers[0][0][-2], CXX=compilers[1][0][-2])
+        self.scratch, self.prefix = scratch, prefix
+
+    def configure(self, name, text):
+        """What CMake says to it, and the build folder."""
+        project, build = os.path.join(self.scratch, name), os.path.join(self.scratch, name + "-build")
+        os.mkdir(project)
+        with open(os.path.join(project, "CMakeLists.txt"), "w", encoding="utf-8") as file:
+            file.write(text)
+        return build, subprocess.run(
+            ["cmake", "-S", project, "-B", build, "-DCMAKE_PREFIX_PATH=" + self.prefix, "-G", "Ninja"],
+            env=self.environment, capture_output=True, text=True, check=False)
+
+    def build(self, name, text, library_folder, expected):
+        """Its programs link what they say, and start."""
+        build, configured = self.configure(name, text)
+        if configured.returncode != 0:
+            fail(f"CMake refuses {name}:\n{configured.stdout}{configured.stderr}")
+        run(["cmake", "--build", build])
+        programs = [program for program in os.listdir(build)
+                    if re.fullmatch(r"(shared|static|lto)_\w+", program)]
+        if not expected <= set(programs):
+            fail(f"CMake has built {programs}")
+        for program in programs:
+            check_answer(os.path.join(build, program), self.scratch, library_folder,
+                         program.startswith("shared"))
+
+
 def with_cmake(compilers, examples, scratch, prefix, library_folder):
-    if shutil.which("cmake") is None:
-        print("cmake is not installed: find_package(Ballast) was not tried")
-        sys.exit(77)
-    project = os.path.join(scratch, "project")
-    os.mkdir(project)
-    lists = os.path.join(project, "CMakeLists.txt")
-    # Of what may stand before a compiler, such as ccache, CMake wants to know apart.
-    environment = dict(os.environ, CC=compilers[0][0][-2], CXX=compilers[1][0][-2])
-    configure = ["cmake", "-S", project, "-DCMAKE_PREFIX_PATH=" + prefix, "-G", "Ninja"]
-    with open(lists, "w", encoding="utf-8") as file:
-        file.write(CMAKE_TOO_NEW)
-    refused = subprocess.run(configure + ["-B", os.path.join(scratch, "refused")], env=environment,
-                             capture_output=True, text=True, check=False)
+    cmake = CMake(compilers, scratch, prefix)
+    refused = cmake.configure("too-new", CMAKE_TOO_NEW)[1]
     if refused.returncode == 0 or "0.1.0" not in refused.stderr:
         fail(f"find_package(Ballast 99) is not refused:\n{refused.stdout}{refused.stderr}")
-    with open(lists, "w", encoding="utf-8") as file:
-        file.write(CMAKE_PROJECT.replace("@EXAMPLES@", examples))
-    build = os.path.join(scratch, "cmake")
-    run(configure + ["-B", build], env=environment)
-    run(["cmake", "--build", build])
-    programs = [name for name in os.listdir(build) if re.fullmatch(r"(shared|static|lto)_\w+", name)]
-    if not {"shared_c", "static_c", "static_cpp"} <= set(programs):
-        fail(f"CMake has built {programs}")
-    for name in programs:
-        check_answer(os.path.join(build, name), scratch, library_folder, name.startswith("shared"))
+    cmake.build("project", CMAKE_PROJECT.replace("@EXAMPLES@", examples), library_folder,
+                {"shared_c", "static_c", "static_cpp"})
+    cmake.build("all-c", CMAKE_ALL_C.replace("@EXAMPLES@", examples), library_folder,
+                {"shared_all_c", "static_all_c"})
+
+
+def when_moved(compilers, examples, scratch, prefix, library_folder, with_cmake_too):
+    """The same tree elsewhere, as an archive that is unpacked where its reader likes."""
+    moved = os.path.join(scratch, "moved", "here")
+    os.mkdir(os.path.dirname(moved))
+    os.rename(prefix, moved)
+    folder = os.path.join(moved, os.path.relpath(library_folder, prefix))
+    environment = dict(os.environ, PKG_CONFIG_LIBDIR=os.path.join(folder, "pkgconfig"))
+    for package, shared in (("ballast", True), ("ballast-static", False)):
+        flags = run(["pkg-config", "--define-variable=prefix=" + moved, "--cflags", "--libs", package],
+                    env=environment).split()
+        program = os.path.join(scratch, package + ".moved")
+        compiler, source = compilers[0]
+        run(compiler + [os.path.join(examples, source), "-o", program] + flags, cwd=scratch)
+        check_answer(program, scratch, folder, shared)
+    if with_cmake_too:
+        CMake(compilers, scratch, moved).build("moved-c", CMAKE_ALL_C.replace("@EXAMPLES@", examples), folder,
+                                               {"shared_all_c", "static_all_c"})
 
 
 def main(arguments):
@@ -141,13 +198,20 @@ def main(arguments):
         own = dict(os.environ, PKG_CONFIG_LIBDIR=os.path.dirname(pc[0]), PKG_CONFIG_SYSROOT_DIR=scratch)
         prefix = run(["pkg-config", "--variable=prefix", "ballast"], env=own).strip()
         # Whether variables carry the sysroot differs between the two kinds of pkg-config.
-        prefix = prefix if prefix.startswith(scratch) else scratch + prefix
+        configured = prefix.removeprefix(scratch)
+        prefix = scratch + configured
         check_installed(prefix)
         check_pages(prefix)
+        check_paths(prefix, library_folder, configured)
         kinds = with_pkg_config(compilers, examples, scratch, library_folder, own)
-        with_cmake(compilers, examples, scratch, prefix, library_folder)
+        has_cmake = shutil.which("cmake") is not None
+        if has_cmake:
+            with_cmake(compilers, examples, scratch, prefix, library_folder)
+        when_moved(compilers, examples, scratch, prefix, library_folder, has_cmake)
         print(f"{kinds} kinds of library, by pkg-config and by CMake")
-    return 0
+        if not has_cmake:
+            print("cmake is not installed: find_package(Ballast) was not tried")
+    return 0 if has_cmake else 77
 
 
 if __name__ == "__main__":

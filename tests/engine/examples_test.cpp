@@ -39,9 +39,9 @@ struct Ran {
   int status = -1;
 };
 
-Ran run(const char* name, const std::string& arguments) {
+Ran run(const char* name, const std::string& arguments, const std::string& shell = "") {
   Ran ran;
-  FILE* pipe = ::popen((std::string(example(name)) + " " + arguments).c_str(), "r");
+  FILE* pipe = ::popen((shell + example(name) + " " + arguments).c_str(), "r");
   REQUIRE(pipe != nullptr);
   std::array<char, 256> buffer{};
   while (std::fgets(buffer.data(), buffer.size(), pipe) != nullptr)
@@ -152,6 +152,19 @@ TEST_CASE("coroutines: hundreds of requests at a time on one thread, over real c
   const std::uint64_t refused = world.sum(shm::kConnectFailure);
   CHECK(refused > 0);
   CHECK(with_one_dead.output == std::to_string(300 - refused) + " answered\n");
+  CHECK(world.published->in_flight() == 0);
+}
+
+TEST_CASE("coroutines: without sockets of their own they do not wait, and blame nobody") {
+  World world;
+  const Ran ran =
+      run("COROUTINES", world.published->directory() + " web 200", "ulimit -n 16; exec ");
+  CHECK(ran.status == 0);
+  const std::uint64_t answered = world.sum(shm::kSuccess);
+  CHECK(ran.output == std::to_string(answered) + " answered\n");
+  CHECK(answered > 0);
+  CHECK(answered < 200);
+  CHECK(world.sum(shm::kAbandoned) == 200 - answered);
   CHECK(world.published->in_flight() == 0);
 }
 
