@@ -103,7 +103,7 @@ const shm::Section& section_of(const Damage& damage, shm::SectionId id) {
 // Four ways to be wrong for each byte of `bytes` at `begin`.
 void sweep(Damage& damage, std::size_t begin, std::size_t bytes,
            const std::function<void()>& look) {
-  for (std::size_t at = begin; at < begin + bytes; ++at) {
+  for (std::size_t at = begin; at < begin + bytes; at += Damage::kStep) {
     const unsigned char was = damage.original()[at];
     for (const unsigned char value :
          {static_cast<unsigned char>(~was), static_cast<unsigned char>(was ^ 1U << at % 8),
@@ -210,7 +210,7 @@ TEST_CASE("a checker that adopts damaged records makes every service whole again
   for (const std::size_t begin : {services, instances}) {
     const std::size_t bytes =
         begin == services ? 2 * sizeof(shm::ServiceRecord) : sizeof(shm::InstanceRecord);
-    for (std::size_t at = begin; at < begin + bytes; ++at) {
+    for (std::size_t at = begin; at < begin + bytes; at += Damage::kStep) {
       table.bytes()[at] = static_cast<unsigned char>(~table.bytes()[at]);
       REQUIRE(adopt() == segment);
       table.undo();

@@ -20,16 +20,12 @@
 #include "tests/support/attached.hpp"
 #include "tests/support/child.hpp"
 #include "tests/support/published.hpp"
+#include "tests/support/sanitized.hpp"
 #include "tests/support/skip.hpp"
 #include "tests/support/sticky_key.hpp"
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(BALLAST_THREAD_SANITIZED) || defined(BALLAST_ADDRESS_SANITIZED)
 #define BALLAST_QUIET_TEST_SKIPPED "sanitizers allocate and call the system for themselves"
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer) || \
-    __has_feature(memory_sanitizer)
-#define BALLAST_QUIET_TEST_SKIPPED "sanitizers allocate and call the system for themselves"
-#endif
 #endif
 
 #ifndef BALLAST_QUIET_TEST_SKIPPED

@@ -27,23 +27,16 @@
 #include "shm/state_word.hpp"
 #include "shm/views.hpp"
 #include "tests/support/any_pick.hpp"
+#include "tests/support/sanitized.hpp"
 
 using namespace ballast;
 using namespace ballast::engine;
 
 namespace {
 
-#if defined(__SANITIZE_THREAD__)
-constexpr std::uint64_t kEnough = 3'000;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-constexpr std::uint64_t kEnough = 3'000;
-#else
-constexpr std::uint64_t kEnough = 300'000;
-#endif
-#else
-constexpr std::uint64_t kEnough = 300'000;
-#endif
+constexpr std::uint64_t kEnough = tests::kThreadSanitized    ? 3'000
+                                  : tests::kAddressSanitized ? 20'000
+                                                             : 300'000;
 // How long a sabotaged writer may go on uncaught before the test fails.
 constexpr std::uint64_t kCatchWithin = 50'000'000;
 constexpr std::size_t kSlots = 16;  // of each parity

@@ -21,6 +21,7 @@
 #include "shm/generation.hpp"
 #include "tests/support/attached.hpp"
 #include "tests/support/published.hpp"
+#include "tests/support/sanitized.hpp"
 
 using namespace ballast;
 using engine::Strategy;
@@ -32,7 +33,7 @@ using tests::settings_of;
 namespace {
 
 constexpr int kWorkers = 3;
-constexpr int kGenerations = 200;
+constexpr int kGenerations = tests::kSanitized ? 60 : 200;
 constexpr int kInstances = 20;
 
 // What workers tell the test, in memory they share.

@@ -8,11 +8,14 @@
 #include <string>
 #include <utility>
 
+#include "tests/support/sanitized.hpp"
+
 namespace ballast::tests {
 
 template <class Property>
 bool holds(const std::string& name, Property&& property) {
-  setenv("RC_PARAMS", "seed=20260722 max_success=100", /*overwrite=*/0);
+  setenv("RC_PARAMS", kSanitized ? "seed=20260722 max_success=25" : "seed=20260722 max_success=100",
+         /*overwrite=*/0);
   return rc::check(name, std::forward<Property>(property));
 }
 

@@ -98,8 +98,8 @@ check_fuzz() {
     return
   fi
   check "fuzz: build" build_fuzz || return 0
-  run_fuzz 60 attach dump
-  run_fuzz 10 --but attach dump
+  run_fuzz 30 attach dump
+  run_fuzz 5 --but attach dump
 }
 
 # run_fuzz SECONDS [NAME... | --but NAME...]: those targets, or all (but those).
