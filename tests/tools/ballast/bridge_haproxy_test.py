@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """docs/haproxy.md as it stands, with a real HAProxy under load: its servers follow the checker's verdicts,
 drains and weights; a backend that is killed gets nothing more once it is known to be dead, and no request
-fails; without checker and bridge everything stays as it was.
+fails; without checker and bridge everything stays as it was. A second service has the same bridge, a second
+namespace one of its own.
 usage: bridge_haproxy_test.py PAGE BALLASTD BALLAST. Skipped (77) without HAProxy.
 """
 import csv
@@ -125,14 +126,17 @@ class World:
     def __init__(self, page, ballastd, ballast, scratch):
         self.ballast, self.scratch, self.processes = ballast, scratch, []
         self.directory = os.path.join(scratch, "files")
-        self.front, self.agent, *self.backends = free_ports(5)
+        self.staging = os.path.join(scratch, "staging")
+        self.front, self.agent, self.staging_agent, *self.backends = free_ports(6)
         self.names = {port: f"web{i + 1}" for i, port in enumerate(self.backends)}
         for port in self.backends:
             self.start_backend(port)
         self.socket = os.path.join(scratch, "admin.sock")
         config = self.ours(snippet(page, "toml")).replace('"1s"', '"100ms"\nfast_interval = "50ms"')
-        with open(os.path.join(scratch, "ballast.toml"), "w", encoding="utf-8") as file:
-            file.write(config)
+        first = f"127.0.0.1:{self.backends[0]}"
+        unchecked = f'instances = ["{first}"]\ncheck = {{ kind = "none" }}\n'
+        self.write("ballast.toml", config + "\n[service.api]\n" + unchecked)
+        self.write("staging.toml", "[service.web]\n" + unchecked)
         self.haproxy_file = os.path.join(scratch, "haproxy.cfg")
         text = self.ours(snippet(page, "haproxy"))
         for old, new in ((":8000", f"127.0.0.1:{self.front}"), ("9777", str(self.agent)),
@@ -141,13 +145,27 @@ class World:
             text = text.replace(old, new)
         # Of one server more nobody has heard: it must stay as it is.
         text += f'    server other 127.0.0.1:{self.backends[0]} agent-send "web 10.9.9.9:1\\n"\n'
-        with open(self.haproxy_file, "w", encoding="utf-8") as file:
+        text += "backend more\n"
+        for name, port, service in (("api1", self.agent, "api"), ("staging1", self.staging_agent, "web")):
+            text += (f"    server {name} {first} agent-check agent-addr 127.0.0.1 agent-port {port} "
+                     f'agent-inter 100ms agent-send "{service} {first}\\n"\n')
+        self.write("haproxy.cfg", text)
+        self.ballastd, self.bridge = self.start_ballast(ballastd, "ballast", self.directory,
+                                                         self.agent)
+        self.start_ballast(ballastd, "staging", self.staging, self.staging_agent)
+
+    def write(self, name, text):
+        with open(os.path.join(self.scratch, name), "w", encoding="utf-8") as file:
             file.write(text)
-        self.ballastd = self.start([ballastd, "--config", os.path.join(scratch, "ballast.toml"),
-                                    "--directory", self.directory], "ballastd.log")
-        until("the table", lambda: self.verb("dump").returncode == 0)
-        self.bridge = self.start([ballast, "bridge", "haproxy", "--dir", self.directory, "--listen",
-                                  f"127.0.0.1:{self.agent}"], "bridge.log")
+
+    def start_ballast(self, ballastd, name, directory, port):
+        """A checker, and a bridge from its namespace."""
+        checker = self.start([ballastd, "--config", os.path.join(self.scratch, name + ".toml"),
+                              "--directory", directory], name + "d.log")
+        until("the table", lambda: self.verb("dump", directory=directory).returncode == 0)
+        return checker, self.start([self.ballast, "bridge", "haproxy", "--dir", directory, "--listen",
+                                    f"127.0.0.1:{port}"],
+                                   "bridge.log" if name == "ballast" else name + "-bridge.log")
 
     def ours(self, text):
         for i, port in enumerate(self.backends):
@@ -171,21 +189,21 @@ class World:
         process.kill()
         process.wait()
 
-    def verb(self, name, *words):
-        return subprocess.run([self.ballast, name, *words, "--dir", self.directory], timeout=PATIENCE_S,
-                              capture_output=True, text=True, check=False)
+    def verb(self, name, *words, directory=None):
+        return subprocess.run([self.ballast, name, *words, "--dir", directory or self.directory],
+                              timeout=PATIENCE_S, capture_output=True, text=True, check=False)
 
-    def do(self, name, *words):
-        ran = self.verb(name, *words)
+    def do(self, name, *words, directory=None):
+        ran = self.verb(name, *words, directory=directory)
         assert ran.returncode == 0, ran.stderr
 
-    def show_stat(self):
+    def show_stat(self, backend_name="web"):
         with socket.socket(socket.AF_UNIX) as admin:
             admin.connect(self.socket)
             admin.sendall(b"show stat\n")
             text = b"".join(iter(lambda: admin.recv(65536), b"")).decode()
         rows = csv.DictReader(text.lstrip("# ").splitlines())
-        return {row["svname"]: row for row in rows if row["pxname"] == "web"}
+        return {row["svname"]: row for row in rows if row["pxname"] == backend_name}
 
     def is_so(self, port, status, weight=None):
         row = self.show_stat()[self.names[port]]
@@ -218,6 +236,19 @@ def story(world):
           world.is_so(third, UP, 200))
     until("an answer for each", lambda: all(
         world.show_stat()[name]["agent_status"] == "L7OK" for name in world.names.values()))
+
+    def statuses():
+        return {name: row["status"].split()[0] for name, row in world.show_stat("more").items()
+                if name in ("api1", "staging1")} | {"web1": world.show_stat()["web1"]["status"].split()[0]}
+
+    # The same address in another service, and in another namespace.
+    until("both are up", lambda: all(world.show_stat("more")[name]["agent_status"] == "L7OK"
+                                     for name in ("api1", "staging1")))
+    world.do("drain", "api", f"127.0.0.1:{first}")
+    until("the drain of one service", lambda: statuses() == {"api1": "DRAIN", "staging1": "no", "web1": "no"})
+    world.do("ready", "api", f"127.0.0.1:{first}")
+    world.do("drain", "web", f"127.0.0.1:{first}", directory=world.staging)
+    until("the drain of one namespace", lambda: statuses() == {"api1": "no", "staging1": "DRAIN", "web1": "no"})
 
     load = Load(world.front)
     try:
