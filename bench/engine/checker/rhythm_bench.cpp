@@ -2,6 +2,8 @@
 // check changes at a reload, and when a network that was gone comes back; and how late checks are
 // with twenty thousand. The times of checks are those at which the kernel received them at the
 // targets; lateness is that of timers beside the checks' own on the same loop.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -111,30 +113,29 @@ void bench_bursts(Bursts& bursts, std::uint16_t metrics_port = 0) {
   bursts.recovery.push_back(burst_over_mean(targets->arrivals(), 0, usual));
 }
 
-void bench_rhythm_of_all_features(Rows& rows) {
-  Bursts bursts;
-  bench_bursts(bursts, tests::free_port());
-  std::vector<double> all;
-  for (const auto* const part : {&bursts.start, &bursts.steady, &bursts.reload, &bursts.recovery})
-    all.push_back(part->front());
-  rows.add({"check.burst_over_mean_all_features",
-            spread_of({*std::max_element(all.begin(), all.end())}), "x", Better::lower,
-            Goal{"<= 1.5x", 1.5}});
+// The parts and the worst of them, which counts.
+void add_bursts(Rows& rows, const std::string& id, const Bursts& bursts) {
+  const auto add = [&](const char* name, const std::vector<double>& values) {
+    rows.add({id + "/" + name, spread_of(values), "x", Better::lower, {}});
+  };
+  add("start", bursts.start);
+  add("steady", bursts.steady);
+  add("reload", bursts.reload);
+  add("recovery", bursts.recovery);
+  rows.add_worst(id, Better::lower, Goal{"<= 1.5x", 1.5});
 }
 
 void bench_rhythm(Rows& rows) {
   Bursts bursts;
   for (std::size_t round = 0; round < std::min(kRhythmRounds, scale().rounds); ++round)
     bench_bursts(bursts);
-  const auto add = [&](const char* name, const std::vector<double>& values) {
-    rows.add(
-        {std::string("check.burst_over_mean/") + name, spread_of(values), "x", Better::lower, {}});
-  };
-  add("start", bursts.start);
-  add("steady", bursts.steady);
-  add("reload", bursts.reload);
-  add("recovery", bursts.recovery);
-  rows.add_worst("check.burst_over_mean", Better::lower, Goal{"<= 1.5x", 1.5});
+  add_bursts(rows, "check.burst_over_mean", bursts);
+}
+
+void bench_rhythm_of_all_features(Rows& rows) {
+  Bursts bursts;
+  bench_bursts(bursts, tests::free_port());
+  add_bursts(rows, "check.burst_over_mean_all_features", bursts);
 }
 
 constexpr std::size_t kSamplers = 400;  // timers beside the checks, each once a second
@@ -225,17 +226,22 @@ std::map<double, double> lags_in(const std::string& page) {
   return out;
 }
 
+// Kept connections need four descriptors for every three of them; see docs/probing.md.
+bool may_keep(std::size_t connections) {
+  allow_descriptors();
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > connections / 3 * 4 + 400;
+}
+
 // The checker's own figure, from its metrics: the end of the bucket in which the quantile lies, so
 // never less than it is.
-double lag_p99_of_all_features() {
+double lag_p99_of_all_features(Checks checks) {
   const std::uint16_t port = tests::free_port();
   const std::uint16_t metrics_port = tests::free_port();
   const std::size_t instances = 2 * scale().instances;
   const Targets targets({.port = port, .rank = kTargetsRank});
-  BallastChecker checker({.checks = Checks::http_keepalive,
-                          .instances = instances,
-                          .port = port,
-                          .metrics_port = metrics_port});
+  BallastChecker checker(
+      {.checks = checks, .instances = instances, .port = port, .metrics_port = metrics_port});
   States states(checker.segments());
   states.wait_for(instances, "the instances did not come up");
   const Scraper scraper(metrics_port, kTargetsRank);
@@ -251,8 +257,13 @@ double lag_p99_of_all_features() {
 }
 
 void bench_lag_of_all_features(Rows& rows) {
-  rows.add({"check.lag_p99_all_features_ms", spread_of({lag_p99_of_all_features()}), "ms",
-            Better::lower, Goal{"<= 10 ms", 10}});
+  const bool kept = may_keep(2 * scale().instances);
+  const double p99 = lag_p99_of_all_features(kept ? Checks::http_keepalive : Checks::http);
+  rows.add({"check.lag_p99_all_features_ms", spread_of({p99}), "ms", Better::lower,
+            Goal{"<= 10 ms", 10}});
+  if (!kept) {
+    rows.note("check.lag_p99_all_features_ms: on new connections, for want of descriptors");
+  }
 }
 
 }  // namespace
