@@ -20,6 +20,11 @@ Delay with_jitter(Microseconds delay, std::uint32_t percent) {
   return {delay - part, delay + part};
 }
 
+Delay after(const Delay& delay, Microseconds passed) {
+  const Microseconds gone = std::clamp(passed, Microseconds(0), delay.low / 2);
+  return {delay.low - gone, delay.high - gone};
+}
+
 Microseconds draw(const Delay& delay, Random& random) {
   const auto width = static_cast<double>((delay.high - delay.low).count());
   return delay.low + Microseconds(static_cast<std::int64_t>(width * uniform(random)));

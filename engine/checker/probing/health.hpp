@@ -28,6 +28,9 @@ struct Delay {
 
 // `delay` stretched or cut by up to `percent` of itself.
 [[nodiscard]] Delay with_jitter(Microseconds delay, std::uint32_t percent);
+// What is left of `delay` when so much of it has gone by. Never less than half: whoever answers
+// slowly is left in peace for a while, too.
+[[nodiscard]] Delay after(const Delay& delay, Microseconds passed);
 // One of them, all as likely.
 [[nodiscard]] Microseconds draw(const Delay& delay, Random& random);
 

@@ -589,7 +589,7 @@ class Prober::Impl final : public StreamHandler,
       ++stats_.brought_forward;
       schedule_.press(target);
     } else {
-      schedule_.plan(target, step.delay);
+      schedule_.plan_next(target, step.delay);
     }
     // Last, since the listeners may remove this very target.
     const InstanceId id = target.id;

@@ -58,6 +58,10 @@ void Schedule::plan(Scheduled& one, const Delay& delay) {
   one.due = put_off(one, delay);
 }
 
+void Schedule::plan_next(Scheduled& one, const Delay& delay) {
+  plan(one, after(delay, std::chrono::duration_cast<Microseconds>(Clock::now() - one.due)));
+}
+
 // Plans without forgetting since when the check has been due.
 TimePoint Schedule::put_off(Scheduled& one, const Delay& delay) {
   leave(one);

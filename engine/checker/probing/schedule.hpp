@@ -77,6 +77,9 @@ class Schedule {
   // this turn: how close they may come depends on how many there are.
   void plan_first(Scheduled& one);
   void plan(Scheduled& one, const Delay& delay);
+  // After a check that has just ended: the delay counts from when that was due, so that neither
+  // what it took nor how late it started makes an interval longer.
+  void plan_next(Scheduled& one, const Delay& delay);
   // In the next turn of the loop, not from within this one.
   void press(Scheduled& one);
   // The one that is checked right now is to be so at once: true, or it has joined the line.

@@ -9,9 +9,10 @@ namespace ballast::checker {
 
 namespace {
 
-// Of so many places drawn at random the emptiest is taken: far more even than one draw, and cheaper
-// than looking at all.
-constexpr int kDraws = 4;
+// A place is drawn at random, and of so many neighbours there the emptiest is taken: far more even
+// than the draw alone. Not of places all over what is wanted: the later ones are always emptier,
+// since fewer have planned for them so far, and every interval would come out too long.
+constexpr std::uint64_t kNeighbours = 4;
 constexpr std::uint64_t kRateScale = 1'000'000'000'000;  // microseconds in 10^6 seconds
 
 std::uint64_t slot_of(TimePoint time) {
@@ -74,9 +75,13 @@ StartPlan::Place StartPlan::plan(TimePoint now, const Delay& delay, Random& rand
   const std::uint64_t width = std::min(slot_of(high), end - 1) - first + 1;
   Slot slot = first;
   if (width > 1) {
-    for (int i = 0; i < kDraws; ++i) {
-      const Slot other = first + random() % width;
-      if (i == 0 || planned(other) < planned(slot)) slot = other;
+    const std::uint64_t near = std::min(width, kNeighbours);
+    const Slot drawn = first + random() % (width - near + 1);
+    const std::uint64_t begin = random() % near;  // of equals not always the same
+    slot = drawn + begin;
+    for (std::uint64_t i = 1; i < near; ++i) {
+      const Slot other = drawn + (begin + i) % near;
+      if (planned(other) < planned(slot)) slot = other;
     }
   }
   if (planned(slot) >= capacity()) {

@@ -158,6 +158,16 @@ TEST_CASE("jitter stays within its bounds, reaches both sides, and can be turned
   CHECK(with_jitter(base, 4000) == Delay{Microseconds(0), 2 * base});  // as 100
 }
 
+TEST_CASE("what has gone by of a delay is taken off it, but never more than half") {
+  const Delay delay{Milliseconds(900), Milliseconds(1100)};
+  CHECK(after(delay, Microseconds(0)) == delay);
+  CHECK(after(delay, Microseconds(-5)) == delay);
+  CHECK(after(delay, Milliseconds(100)) == Delay{Milliseconds(800), Milliseconds(1000)});
+  CHECK(after(delay, Milliseconds(5000)) == Delay{Milliseconds(450), Milliseconds(650)});
+  CHECK(after({Microseconds(1), Milliseconds(1000)}, Milliseconds(7)) ==
+        Delay{Microseconds(1), Milliseconds(1000)});
+}
+
 TEST_CASE("the same seed gives the same delays") {
   Machine one(Health::up);
   Machine two(Health::up);
