@@ -2,6 +2,7 @@
 #include "engine/generation_writer.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <span>
 
 #include "shm/generation.hpp"
@@ -61,6 +62,96 @@ void put_group(const shm::TableWriter& table, shm::GenerationRecord& g, std::uin
   put_all<Word32>(table, base + offsets.points, placement.points);
   put_all<Word32>(table, base + offsets.index, placement.index);
   put_all<Word16>(table, base + offsets.seconds, placement.seconds);
+}
+
+// A service's published generation, and the buffer that the next one goes into.
+struct Copy {
+  unsigned from = 0;
+  std::uint64_t from_base = 0;
+  std::uint64_t half = 0;
+  std::uint64_t group_count = 0;
+};
+
+// Where the copy of an array goes.
+std::uint64_t moved(const Copy& copy, std::uint64_t offset, std::uint64_t to_base) {
+  return offset - copy.from_base + to_base;
+}
+
+// Whether `count` elements lie in the buffer that is copied.
+template <class Word>
+bool is_inside(const Copy& copy, const shm::Word64& offset, std::uint64_t count) {
+  const std::uint64_t at = shm::get(offset);
+  return count == 0 ||
+         (at >= copy.from_base && at - copy.from_base <= copy.half && at % alignof(Word) == 0 &&
+          count <= (copy.half - (at - copy.from_base)) / sizeof(Word));
+}
+
+std::optional<Copy> plan_copy(const shm::TableWriter& table, std::size_t service) {
+  const shm::ServiceRecord& record = table.services[service];
+  constexpr auto relaxed = std::memory_order_relaxed;  // the only writer reads its own words
+  Copy copy;
+  copy.from = shm::buffer_of(record.root.load(relaxed));
+  copy.half = record.half_bytes.load(relaxed);
+  const std::uint64_t region = record.arena_offset.load(relaxed);
+  const auto& groups = record.generations[copy.from];
+  copy.group_count = shm::get(groups[0].group_count);
+  if (copy.half > table.arena_bytes / 2 ||
+      table.array<std::byte>(region, 2 * copy.half).size() != 2 * copy.half ||
+      copy.group_count == 0 || copy.group_count > shm::kMaxGroups) {
+    return std::nullopt;
+  }
+  copy.from_base = region + copy.from * copy.half;
+  for (std::uint64_t i = 0; i < copy.group_count; ++i) {
+    const shm::GenerationRecord& g = groups[i];
+    const std::uint64_t lookups = shm::get(g.lookup_count);
+    const bool is_ring = static_cast<shm::LookupKind>(shm::get(g.kind)) == shm::LookupKind::ring;
+    if (!is_inside<Word16>(copy, g.member_offset, shm::get(g.member_count)) ||
+        !is_inside<Word16>(copy, g.lookup_offset, lookups) ||
+        !is_inside<Word32>(copy, g.points_offset, is_ring ? lookups : 0) ||
+        !is_inside<Word32>(copy, g.index_offset, is_ring ? shm::get(g.index_count) : 0) ||
+        !is_inside<Word16>(copy, g.seconds_offset, shm::get(g.seconds_offset) != 0 ? lookups : 0)) {
+      return std::nullopt;
+    }
+  }
+  return copy;
+}
+
+template <class Word>
+void copy_array(const shm::TableWriter& table, std::uint64_t from, std::uint64_t to,
+                std::uint64_t count) noexcept {
+  const std::span<Word> source = table.array<Word>(from, count);
+  const std::span<Word> target = table.array<Word>(to, count);
+  // Relaxed: the only writer reads its own words.
+  for (std::size_t i = 0; i < source.size() && i < target.size(); ++i)
+    shm::put(target[i], source[i].load(std::memory_order_relaxed));
+}
+
+void copy_group(const shm::TableWriter& table, const Copy& copy, const shm::GenerationRecord& from,
+                shm::GenerationRecord& to, std::uint64_t to_base) {
+  const auto kind = static_cast<shm::LookupKind>(shm::get(from.kind));
+  for (const auto word : {&shm::GenerationRecord::kind, &shm::GenerationRecord::member_count,
+                          &shm::GenerationRecord::lookup_count, &shm::GenerationRecord::index_count,
+                          &shm::GenerationRecord::tier, &shm::GenerationRecord::is_local}) {
+    shm::put(to.*word, shm::get(from.*word));
+  }
+  const std::uint64_t seconds = shm::get(from.seconds_offset);
+  for (const auto word :
+       {&shm::GenerationRecord::member_offset, &shm::GenerationRecord::lookup_offset,
+        &shm::GenerationRecord::points_offset, &shm::GenerationRecord::index_offset}) {
+    shm::put(to.*word, moved(copy, shm::get(from.*word), to_base));
+  }
+  shm::put(to.seconds_offset, seconds == 0 ? 0 : moved(copy, seconds, to_base));
+  const std::uint64_t lookups = shm::get(from.lookup_count);
+  copy_array<Word16>(table, shm::get(from.member_offset), shm::get(to.member_offset),
+                     shm::get(from.member_count));
+  BALLAST_POINT("publish.members");
+  copy_array<Word16>(table, shm::get(from.lookup_offset), shm::get(to.lookup_offset), lookups);
+  BALLAST_POINT("publish.lookup");
+  if (seconds != 0) copy_array<Word16>(table, seconds, shm::get(to.seconds_offset), lookups);
+  if (kind != shm::LookupKind::ring) return;
+  copy_array<Word32>(table, shm::get(from.points_offset), shm::get(to.points_offset), lookups);
+  copy_array<Word32>(table, shm::get(from.index_offset), shm::get(to.index_offset),
+                     shm::get(from.index_count));
 }
 
 bool is_whole(const shm::TableWriter& table, const shm::GenerationRecord& g) {
@@ -136,6 +227,26 @@ bool publish_placement(const shm::TableWriter& table, std::size_t service,
     if (groups.empty()) {
       put_group(table, records[0], base, {}, {});
     }
+  });
+  return true;
+}
+
+bool can_republish(const shm::TableWriter& table, std::size_t service) {
+  return plan_copy(table, service).has_value();
+}
+
+bool republish_placement(const shm::TableWriter& table, std::size_t service, const Policy& policy) {
+  const auto copy = plan_copy(table, service);
+  if (!copy) return false;
+  shm::ServiceRecord& record = table.services[service];
+  shm::publish(record.root, [&](unsigned buffer) {
+    const std::uint64_t base =
+        record.arena_offset.load(std::memory_order_relaxed) + buffer * copy->half;
+    auto& records = record.generations[buffer];
+    put_policy(record.policies[buffer], policy);
+    shm::put(records[0].group_count, copy->group_count);
+    for (std::uint64_t i = 0; i < copy->group_count; ++i)
+      copy_group(table, *copy, record.generations[copy->from][i], records[i], base);
   });
   return true;
 }

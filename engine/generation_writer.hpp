@@ -1,5 +1,6 @@
-// Writes a service's lookup arrays into the table and publishes them. The checker calls it when
-// membership or configured weights change, never for a change of health. If it dies half way the
+// Writes a service's lookup arrays into the table and publishes them, or those that it has once
+// more. The checker calls it when membership, configured weights, administration or policy change,
+// never for a change of health. If it dies half way the
 // published generation is untouched, and the next checker fills the same buffer again.
 #pragma once
 
@@ -34,6 +35,15 @@ struct Placement {
 // then nothing was written. Only for the lease holder.
 [[nodiscard]] bool publish_placement(const shm::TableWriter& table, std::size_t service,
                                      std::span<const Placement> groups, const Policy& policy);
+
+// Publishes the lookup arrays that are published already once more, as the next generation, with
+// this policy: for a change that the arrays do not depend on. Much cheaper than building them.
+// False if they cannot be copied, because the record or its region is damaged or another; nothing
+// was written then. Only for the lease holder.
+[[nodiscard]] bool republish_placement(const shm::TableWriter& table, std::size_t service,
+                                       const Policy& policy);
+// Whether it could be done.
+[[nodiscard]] bool can_republish(const shm::TableWriter& table, std::size_t service);
 
 // Whether the published generation is one that a checker can have written: every array inside the
 // arena, every entry a member. A service that was never published is whole. Costs a pass over the

@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <unordered_set>
+#include <utility>
 
 #include "engine/agent_word.hpp"
 #include "engine/breaker_report.hpp"
@@ -110,29 +111,40 @@ engine::Policy published_policy(const ServiceSettings& service) {
   return policy;
 }
 
-// Administration does not change what is built, but is published with a generation of its own, so
-// that it has an epoch which workers can be seen to have reached.
-std::uint64_t hash_of(const ServiceSettings& service, const ServicePlan& plan,
-                      const Groups& groups) {
-  std::string text(engine::to_text(service.policy.strategy));
-#define BALLAST_ADD_FIELD(name, initial, low, high) \
-  text += ' ' + std::to_string(service.policy.name);
-  BALLAST_POLICY_FIELDS(BALLAST_ADD_FIELD)
-#undef BALLAST_ADD_FIELD
-  if (published_policy(service).watches_failures) text += " watched";
+// What the lookup arrays follow from.
+std::string placement_text(const Groups& groups) {
+  std::string text;
   for (const auto& [group, members] : groups) {
     text += '\n' + std::to_string(group.tier) + (group.is_remote ? " remote" : "");
     for (const engine::Member& m : members) {
       text += '\n' + m.text + ' ' + std::to_string(m.weight) + ' ' + std::to_string(m.slot);
     }
   }
+  return text;
+}
+
+// Administration does not change what is built, but is published with a generation of its own, so
+// that it has an epoch which workers can be seen to have reached.
+KeptTables::Built hashes_of(const ServiceSettings& service, const ServicePlan& plan,
+                            const Groups& groups) {
+  const std::string placement = placement_text(groups);
+  std::string text(engine::to_text(service.policy.strategy));
+  KeptTables::Built hashes;
+  hashes.placement_hash = engine::key_hash(text + placement);
+#define BALLAST_ADD_FIELD(name, initial, low, high) \
+  text += ' ' + std::to_string(service.policy.name);
+  BALLAST_POLICY_FIELDS(BALLAST_ADD_FIELD)
+#undef BALLAST_ADD_FIELD
+  if (published_policy(service).watches_failures) text += " watched";
+  text += placement;
   for (std::size_t i = 0; i < service.instances.size(); ++i) {
     const shm::Admin admin = service.instances[i].admin;
     if (admin == shm::Admin::ready) continue;
     text += '\n' + std::to_string(plan.instances[i].slot) + ' ' + shm::to_text(admin);
   }
   const std::uint64_t hash = engine::key_hash(text);
-  return hash != 0 ? hash : 1;  // 0 is what a record that was never published says
+  hashes.settings_hash = hash != 0 ? hash : 1;  // 0 is what a record never published says
+  return hashes;
 }
 
 shm::Error full(const char* what, std::size_t limit) {
@@ -199,9 +211,17 @@ shm::Result<Plan> make_plan(const shm::TableWriter& table, const Settings& setti
           {i.slot, instance.text, instance.weight});
     }
     const shm::ServiceRecord& record = table.services[p.record];
-    p.settings_hash = hash_of(service, p, groups);
-    p.publish = p.is_new || record.settings_hash.load(kRelaxed) != p.settings_hash;
-    if (p.publish) {
+    const KeptTables::Built hashes = hashes_of(service, p, groups);
+    const KeptTables::Built before = std::exchange(kept.built(service.name), hashes);
+    const std::uint64_t published_hash = record.settings_hash.load(kRelaxed);
+    p.settings_hash = hashes.settings_hash;
+    p.publish = p.is_new || published_hash != p.settings_hash;
+    // 0 says that the published one is not to be relied on.
+    p.copies =
+        p.publish && !p.is_new && published_hash != 0 && published_hash == before.settings_hash &&
+        before.placement_hash == hashes.placement_hash && engine::can_republish(table, p.record);
+    if (p.publish && !p.copies) {
+      kept.count_build();
       for (auto& [group, members] : groups) {
         engine::RendezvousTable* table_of_group =
             service.policy.strategy == engine::Strategy::rendezvous ? &kept.of(service.name, group)
@@ -387,7 +407,9 @@ void carry_out(const Plan& plan, const Settings& settings, const StickySecrets& 
         record.half_bytes.store(p.half_bytes, kRelaxed);
       }
       static_cast<void>(
-          engine::publish_placement(table, p.record, p.groups, published_policy(service)));
+          p.copies
+              ? engine::republish_placement(table, p.record, published_policy(service))
+              : engine::publish_placement(table, p.record, p.groups, published_policy(service)));
       record.changed_ns.store(shm::realtime_ns(), kRelaxed);
       record.settings_hash.store(p.settings_hash, kRelaxed);
     }

@@ -27,12 +27,13 @@ struct ServicePlan {
   std::size_t record = 0;
   std::uint32_t incarnation = 0;
   bool is_new = false;
-  bool publish = false;     // members, weights or strategy changed
+  bool publish = false;     // anything that workers are told with a generation changed
+  bool copies = false;      // ...but nothing that the lookup arrays depend on: the same once more
   bool new_region = false;  // the arena region is to become the one below
   std::uint64_t arena_offset = 0;
   std::uint64_t half_bytes = 0;
   std::uint64_t settings_hash = 0;
-  std::vector<engine::Placement> groups;  // only when it is to be published
+  std::vector<engine::Placement> groups;  // only when it is to be published, and not copied
   std::vector<InstancePlan> instances;    // in the order of the settings
 };
 

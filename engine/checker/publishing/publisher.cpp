@@ -433,6 +433,10 @@ const Settings& Publisher::settings() const noexcept {
   return state_->settings;
 }
 
+std::uint64_t Publisher::placements_built() const noexcept {
+  return state_->kept.builds();
+}
+
 const std::vector<PublishedInstance>& Publisher::instances() const noexcept {
   return state_->instances;
 }

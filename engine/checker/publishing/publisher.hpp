@@ -63,13 +63,16 @@ class Publisher {
   ~Publisher();
 
   // Makes the table say what the settings say. Instances that stay keep slot, counts and state; a
-  // service is republished only if its members, weights or strategy changed. Grows if it must. On
+  // service is republished only if its members, weights, policy or administration changed, and its
+  // lookup arrays are built again only if they depend on what did. Grows if it must. On
   // error (`full`, disk) the table is as it was before.
   shm::Status apply(const Settings& settings, std::uint64_t now_ms = steady_ms());
 
   // The settings last applied, and all their instances.
   [[nodiscard]] const Settings& settings() const noexcept;
   [[nodiscard]] const std::vector<PublishedInstance>& instances() const noexcept;
+  // How often the lookup arrays of a service were built, so far.
+  [[nodiscard]] std::uint64_t placements_built() const noexcept;
 
   // One store, seen by every worker at once. False if the slot has another tenant by now or none,
   // or if it already said so.
