@@ -138,27 +138,32 @@ std::optional<std::size_t> SourceText::first_bad_utf8() const {
   return std::nullopt;
 }
 
+std::size_t last_of_opaque(std::string_view text, std::size_t at) {
+  const char c = text[at];
+  if (c == '#') return std::min(text.find('\n', at), text.size());
+  if (c != '"' && c != '\'') return at;
+  const bool basic = c == '"';
+  const bool multi_line = text.compare(at, 3, std::string(3, c)) == 0;
+  const std::string close(multi_line ? 3 : 1, c);
+  for (at += close.size(); at < text.size(); ++at) {
+    if (basic && text[at] == '\\') {
+      ++at;
+    } else if (text.compare(at, close.size(), close) == 0) {
+      return at + close.size() - 1;
+    } else if (!multi_line && text[at] == '\n') {
+      return at;  // the parser will complain about it
+    }
+  }
+  return at;
+}
+
 std::optional<std::size_t> SourceText::first_too_deep() const {
   std::size_t depth = 0;
   for (std::size_t i = 0; i < text_.size(); ++i) {
+    i = last_of_opaque(text_, i);
+    if (i >= text_.size()) break;
     const char c = text_[i];
-    if (c == '#') {
-      i = std::min(text_.find('\n', i), text_.size());
-    } else if (c == '"' || c == '\'') {
-      const bool basic = c == '"';
-      const bool multi_line = text_.compare(i, 3, std::string(3, c)) == 0;
-      const std::string close(multi_line ? 3 : 1, c);
-      for (i += close.size(); i < text_.size(); ++i) {
-        if (basic && text_[i] == '\\') {
-          ++i;
-        } else if (text_.compare(i, close.size(), close) == 0) {
-          i += close.size() - 1;
-          break;
-        } else if (!multi_line && text_[i] == '\n') {
-          break;  // the parser will complain about it
-        }
-      }
-    } else if (c == '[' || c == '{') {
+    if (c == '[' || c == '{') {
       if (++depth > kMaxNesting) return i;
     } else if ((c == ']' || c == '}') && depth > 0) {
       --depth;

@@ -69,6 +69,10 @@ class SourceText {
   std::vector<std::size_t> line_starts_;
 };
 
+// Where the comment or the string ends that begins at `at` of a text in TOML: its last character,
+// or the newline at which it breaks off, or beyond the text. `at` itself where none begins.
+[[nodiscard]] std::size_t last_of_opaque(std::string_view text, std::size_t at);
+
 // A complaint about a file that could not be read, or about the file as a whole.
 [[nodiscard]] Diagnostic diagnose_file(const std::string& name, const std::string& message,
                                        const std::string& advice);

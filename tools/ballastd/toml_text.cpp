@@ -82,7 +82,9 @@ Span find_key(std::string_view text, Span value, std::string_view key) {
 
 // The message is a headline, then for each place its line behind "NN | " and, in the line below,
 // an underline of '^' or '~' and a comment, both cut after the same gutter.
-Diagnostic diagnose_toml_error(const SourceText& source, std::string_view message) {
+Diagnostic diagnose_toml_error(const SourceText& source, const TomlLines& parsed,
+                               std::string_view message) {
+  const SourceText told(source.name(), parsed.text());
   const auto lines = lines_of(message);
   std::string headline(lines.empty() ? std::string_view("syntax error") : lines.front());
   if (headline.starts_with("[error] ")) headline.erase(0, 8);
@@ -112,7 +114,7 @@ Diagnostic diagnose_toml_error(const SourceText& source, std::string_view messag
       ++after;
     const std::size_t length = after > mark ? after - mark : 1;
     const auto comment = under.find_first_not_of("^~- ", mark);
-    notes.push_back({{source.offset_of(number, mark + 1), length},
+    notes.push_back({{parsed.original(told.offset_of(number, mark + 1)), length},
                      comment == std::string_view::npos ? "" : std::string(under.substr(comment))});
     ++i;
   }

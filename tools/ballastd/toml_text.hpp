@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "tools/ballastd/source_text.hpp"
+#include "tools/ballastd/toml_lines.hpp"
 
 namespace ballast::tools {
 
@@ -14,7 +15,9 @@ namespace ballast::tools {
 // back to the value itself.
 [[nodiscard]] Span find_key(std::string_view text, Span value, std::string_view key);
 
-// Turns the message of a toml11 3.x syntax error into a Diagnostic of our own form.
-[[nodiscard]] Diagnostic diagnose_toml_error(const SourceText& source, std::string_view message);
+// Turns the message of a toml11 3.x syntax error, which is about `lines`, into a Diagnostic of our
+// own form.
+[[nodiscard]] Diagnostic diagnose_toml_error(const SourceText& source, const TomlLines& lines,
+                                             std::string_view message);
 
 }  // namespace ballast::tools
