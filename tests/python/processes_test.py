@@ -12,7 +12,7 @@ import warnings
 
 import ballast
 from ballast import Outcome
-from support import Checker, unchecked, wait_for
+from support import WithChecker, unchecked, wait_for
 
 PORTS = range(21001, 21009)
 
@@ -34,20 +34,9 @@ def in_child(work):
     return pid
 
 
-class WithChecker(unittest.TestCase):
-    """Each test begins with fresh counts."""
-
-    def setUp(self):
-        self.checker = Checker(unchecked(PORTS))
-        self.addCleanup(self.checker.close)
-        self.balancer = ballast.Balancer(directory=self.checker.directory)
-        self.addCleanup(self.balancer.close)
-        self.web = self.balancer.service("web")
-
-    def counted(self):
-        """The counters that are not 0, without the latency's."""
-        return {name: value for name, value in self.checker.sums().items()
-                if value and not name.startswith("latency")}
+class Processes(WithChecker):
+    """What the tests below share."""
+    services = unchecked(PORTS)
 
     def join(self, pid):
         """The child must have done well."""
@@ -73,7 +62,7 @@ class WithChecker(unittest.TestCase):
         return failed
 
 
-class Threads(WithChecker):
+class Threads(Processes):
     def setUp(self):
         super().setUp()
         before = sys.getswitchinterval()
@@ -151,7 +140,7 @@ class Threads(WithChecker):
         self.assertIsNone(self.balancer.warning())
 
 
-class Forks(WithChecker):
+class Forks(Processes):
     def test_a_child_counts_in_a_row_of_its_own(self):
         held = self.web.pick("k")
         row = self.balancer.info().row

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import unittest
 
 PATIENCE_S = 60
 BALLASTD = os.environ.get("BALLASTD", "ballastd")
@@ -112,6 +113,11 @@ class Checker:
                 total[name] = total.get(name, 0) + value
         return total
 
+    def counted(self, service="web"):
+        """The sums that are not 0, without the latency's."""
+        return {name: value for name, value in self.sums(service).items()
+                if value and not name.startswith("latency")}
+
     def live_rows(self):
         """How many rows workers hold."""
         run = subprocess.run([BALLAST, "workers", "--json", "--dir", self.directory],
@@ -135,6 +141,28 @@ def unchecked(ports, name="web", more=""):
     """A service whose instances nobody checks."""
     listed = ", ".join(f'"127.0.0.1:{port}"' for port in ports)
     return f'[service.{name}]\ninstances = [{listed}]\ncheck = {{ kind = "none" }}\n{more}\n'
+
+
+# Where nobody listens, or needs to.
+PORTS = (21001, 21002, 21003)
+
+
+class WithChecker(unittest.TestCase):
+    """Each test begins with fresh counts."""
+    services = unchecked(PORTS)
+    top = ""
+
+    def setUp(self):
+        import ballast  # who only wants backends need not have it
+        self.checker = Checker(self.services, self.top)
+        self.addCleanup(self.checker.close)
+        self.balancer = ballast.Balancer(directory=self.checker.directory)
+        self.addCleanup(self.balancer.close)
+        self.web = self.balancer.service("web")
+
+    def counted(self):
+        """What has been counted of it."""
+        return self.checker.counted()
 
 
 @contextlib.contextmanager

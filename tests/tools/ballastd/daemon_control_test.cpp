@@ -97,6 +97,50 @@ std::set<std::uint16_t> ports(const Attached& worker) {
   return seen;
 }
 
+// A pick that is in flight at the instance with this port.
+ballast_pick_t hold(const Attached& worker, std::uint16_t port) {
+  ballast_pick_t held = BALLAST_PICK_INIT;
+  for (int key = 0; held.port != port; ++key) {
+    REQUIRE(worker.pick("key " + std::to_string(key), held) == BALLAST_OK);
+    if (held.port != port) ballast_report(worker.handle, &held, BALLAST_SUCCESS, -1);
+  }
+  return held;
+}
+
+// A worker process that has picked, and is stopped wherever it is after that.
+struct StoppedWorker {
+  explicit StoppedWorker(const std::string& files) {
+    std::array<int, 2> ends{};
+    REQUIRE(pipe(ends.data()) == 0);
+    pid = fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      const Attached worker(files);
+      pick(worker, 1);
+      if (write(ends[1], "x", 1) != 1) _exit(1);
+      volatile bool forever = true;
+      while (forever) {
+      }
+    }
+    close(ends[1]);
+    char byte = 0;
+    CHECK(read(ends[0], &byte, 1) == 1);
+    close(ends[0]);
+    CHECK(kill(pid, SIGSTOP) == 0);
+    int status = 0;
+    CHECK(waitpid(pid, &status, WUNTRACED) == pid);
+  }
+  StoppedWorker(const StoppedWorker&) = delete;
+  StoppedWorker& operator=(const StoppedWorker&) = delete;
+  ~StoppedWorker() {
+    kill(pid, SIGKILL);
+    ballast::tests::exit_of(pid);
+  }
+
+  pid_t pid = -1;
+};
+
 }  // namespace
 
 TEST_CASE("what operators ask for holds for workers, and over a crash and a reload") {
@@ -186,11 +230,7 @@ TEST_CASE("a drain waits for what is in flight, and for workers that may be in a
   Process daemon(stage.run());
   daemon.wait_for(" ready");
   const Attached worker(stage.files());
-  ballast_pick_t held = BALLAST_PICK_INIT;
-  for (int key = 0; held.port != 1001; ++key) {
-    REQUIRE(worker.pick("key " + std::to_string(key), held) == BALLAST_OK);
-    if (held.port != 1001) ballast_report(worker.handle, &held, BALLAST_SUCCESS, -1);
-  }
+  ballast_pick_t held = hold(worker, 1001);
   const Said late = stage.ballast("drain web " + Stage::address(1) + " --wait --timeout 50ms");
   CHECK(late.status == 4);
   CHECK(has(late.text, "1 requests are in flight"));
@@ -204,33 +244,12 @@ TEST_CASE("a drain waits for what is in flight, and for workers that may be in a
   CHECK_MESSAGE(done.status == 0, done.text);
   CHECK(has(done.text, "nothing is in flight"));
 
-  std::array<int, 2> ends{};
-  REQUIRE(pipe(ends.data()) == 0);
-  const pid_t busy = fork();
-  REQUIRE(busy >= 0);
-  if (busy == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const Attached other(stage.files());
-    pick(other, 1);
-    if (write(ends[1], "x", 1) != 1) _exit(1);
-    volatile bool forever = true;
-    while (forever) {
-    }
-  }
-  char byte = 0;
-  REQUIRE(read(ends[0], &byte, 1) == 1);
-  REQUIRE(kill(busy, SIGSTOP) == 0);
-  int status = 0;
-  REQUIRE(waitpid(busy, &status, WUNTRACED) == busy);
+  const StoppedWorker busy(stage.files());
   const Said stopped = stage.ballast("drain web " + Stage::address(2) + " --wait --timeout 200ms");
   CHECK(stopped.status == 4);
-  CHECK_MESSAGE(has(stopped.text, "pid " + std::to_string(busy) + " (stopped)"), stopped.text);
-  kill(busy, SIGCONT);
+  CHECK_MESSAGE(has(stopped.text, "pid " + std::to_string(busy.pid) + " (stopped)"), stopped.text);
+  kill(busy.pid, SIGCONT);
   CHECK(stage.ballast("drain web " + Stage::address(2) + " --wait --timeout 50s").status == 0);
-  kill(busy, SIGKILL);
-  ballast::tests::exit_of(busy);
-  close(ends[0]);
-  close(ends[1]);
 }
 
 TEST_CASE("an ejection is waited for too: who might be in a pick, and what is in flight") {
@@ -238,11 +257,7 @@ TEST_CASE("an ejection is waited for too: who might be in a pick, and what is in
   Process daemon(stage.run());
   daemon.wait_for(" ready");
   const Attached worker(stage.files());
-  ballast_pick_t held = BALLAST_PICK_INIT;
-  for (int key = 0; held.port != 1001; ++key) {
-    REQUIRE(worker.pick("key " + std::to_string(key), held) == BALLAST_OK);
-    if (held.port != 1001) ballast_report(worker.handle, &held, BALLAST_SUCCESS, -1);
-  }
+  ballast_pick_t held = hold(worker, 1001);
   const std::string eject = "eject web " + Stage::address(1) + " --for 5m --wait --timeout ";
   const Said late = stage.ballast(eject + "50ms");
   CHECK_MESSAGE(late.status == 4, late.text);
@@ -255,32 +270,11 @@ TEST_CASE("an ejection is waited for too: who might be in a pick, and what is in
   CHECK_MESSAGE(back.status == 0, back.text);
 
   // One that has read the newest epoch, and is stopped wherever it is.
-  std::array<int, 2> ends{};
-  REQUIRE(pipe(ends.data()) == 0);
-  const pid_t busy = fork();
-  REQUIRE(busy >= 0);
-  if (busy == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    const Attached other(stage.files());
-    pick(other, 1);
-    if (write(ends[1], "x", 1) != 1) _exit(1);
-    volatile bool forever = true;
-    while (forever) {
-    }
-  }
-  char byte = 0;
-  REQUIRE(read(ends[0], &byte, 1) == 1);
-  REQUIRE(kill(busy, SIGSTOP) == 0);
-  int status = 0;
-  REQUIRE(waitpid(busy, &status, WUNTRACED) == busy);
+  const StoppedWorker busy(stage.files());
   const Said stopped =
       stage.ballast("eject web " + Stage::address(2) + " --for 5m --wait --timeout 200ms");
   CHECK(stopped.status == 4);
-  CHECK_MESSAGE(has(stopped.text, "pid " + std::to_string(busy) + " (stopped)"), stopped.text);
-  kill(busy, SIGKILL);
-  ballast::tests::exit_of(busy);
-  close(ends[0]);
-  close(ends[1]);
+  CHECK_MESSAGE(has(stopped.text, "pid " + std::to_string(busy.pid) + " (stopped)"), stopped.text);
 }
 
 TEST_CASE("two operators at once: every change has an epoch of its own, and none is lost") {

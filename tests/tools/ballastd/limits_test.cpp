@@ -115,32 +115,54 @@ TEST_CASE("a full directory says what to do, other errors are left alone") {
   CHECK(with_advice(other) == other.to_text());
 }
 
+// A ballastd, in a process of its own, that may have no more than 200 descriptors, and what it
+// says.
+struct FewDescriptors {
+  FewDescriptors(checker::Settings settings, const std::string& directory) {
+    std::array<int, 2> ends{};
+    REQUIRE(pipe(ends.data()) == 0);
+    pid = fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+      dup2(ends[1], STDERR_FILENO);
+      const rlimit few{200, 200};
+      setrlimit(RLIMIT_NOFILE, &few);
+      Options options;
+      options.config = "test.toml";
+      options.directory = directory;
+      _exit(run_daemon(options, std::move(settings)));
+    }
+    close(ends[1]);
+    fd = ends[0];
+  }
+  // Waits for more of its words; false: there will be no more.
+  bool read_on() {
+    std::array<char, 4096> buffer{};
+    const ssize_t n = read(fd, buffer.data(), buffer.size());
+    if (n > 0) output.append(buffer.data(), static_cast<std::size_t>(n));
+    return n > 0;
+  }
+  // Waits for its end; its exit status.
+  int end() {
+    while (read_on()) {
+    }
+    close(fd);
+    int status = 0;
+    REQUIRE(waitpid(pid, &status, 0) == pid);
+    CHECK(WIFEXITED(status));
+    return WEXITSTATUS(status);
+  }
+
+  pid_t pid = -1;
+  int fd = -1;
+  std::string output;
+};
+
 TEST_CASE("ballastd does not start with too few descriptors, and says why") {
   const tests::TempDir directory;
-  std::array<int, 2> ends{};
-  REQUIRE(pipe(ends.data()) == 0);
-  const pid_t pid = fork();
-  REQUIRE(pid >= 0);
-  if (pid == 0) {
-    dup2(ends[1], STDERR_FILENO);
-    const rlimit few{200, 200};
-    setrlimit(RLIMIT_NOFILE, &few);
-    Options options;
-    options.config = "test.toml";
-    options.directory = directory.path() + "/ns";
-    _exit(run_daemon(options, settings_of(500)));
-  }
-  close(ends[1]);
-  std::string output;
-  std::array<char, 4096> buffer{};
-  for (ssize_t n = 0; (n = read(ends[0], buffer.data(), buffer.size())) > 0;)
-    output.append(buffer.data(), static_cast<std::size_t>(n));
-  close(ends[0]);
-  int status = 0;
-  REQUIRE(waitpid(pid, &status, 0) == pid);
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 1);
-  CHECK(output.find("731 descriptors, and the limit is 200") != std::string::npos);
+  FewDescriptors daemon(settings_of(500), directory.path() + "/ns");
+  CHECK(daemon.end() == 1);
+  CHECK(daemon.output.find("731 descriptors, and the limit is 200") != std::string::npos);
 }
 
 TEST_CASE("ballastd says once that what its sources found needs more descriptors") {
@@ -154,41 +176,15 @@ TEST_CASE("ballastd says once that what its sources found needs more descriptors
   std::ofstream(path) << R"([{"targets": [)" << text << "]}]";
   settings.services[0].sources.resize(1);
   settings.services[0].sources[0].path = path;
-  std::array<int, 2> ends{};
-  REQUIRE(pipe(ends.data()) == 0);
-  const pid_t pid = fork();
-  REQUIRE(pid >= 0);
-  if (pid == 0) {
-    dup2(ends[1], STDERR_FILENO);
-    const rlimit few{200, 200};
-    setrlimit(RLIMIT_NOFILE, &few);
-    Options options;
-    options.config = "test.toml";
-    options.directory = directory.path() + "/ns";
-    _exit(run_daemon(options, std::move(settings)));
+  FewDescriptors daemon(std::move(settings), directory.path() + "/ns");
+  while (daemon.output.find("limit_exceeded") == std::string::npos && daemon.read_on()) {
   }
-  close(ends[1]);
-  std::string output;
-  std::array<char, 4096> buffer{};
-  const auto read_on = [&] {
-    const ssize_t n = read(ends[0], buffer.data(), buffer.size());
-    if (n > 0) output.append(buffer.data(), static_cast<std::size_t>(n));
-    return n > 0;
-  };
-  while (output.find("limit_exceeded") == std::string::npos && read_on()) {
-  }
-  kill(pid, SIGTERM);
-  while (read_on()) {
-  }
-  close(ends[0]);
-  int status = 0;
-  REQUIRE(waitpid(pid, &status, 0) == pid);
-  CHECK(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == 0);
-  const auto told = output.find("limit_exceeded");
+  kill(daemon.pid, SIGTERM);
+  CHECK(daemon.end() == 0);
+  const auto told = daemon.output.find("limit_exceeded");
   REQUIRE(told != std::string::npos);
-  CHECK(output.find("limit_exceeded", told + 1) == std::string::npos);
-  CHECK(output.find("731 descriptors, and the limit is 200") != std::string::npos);
+  CHECK(daemon.output.find("limit_exceeded", told + 1) == std::string::npos);
+  CHECK(daemon.output.find("731 descriptors, and the limit is 200") != std::string::npos);
 }
 
 }  // namespace
