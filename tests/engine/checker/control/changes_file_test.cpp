@@ -14,9 +14,7 @@
 #include <iterator>
 #include <string>
 
-#include "engine/checker/control/changes_keeper.hpp"
 #include "tests/support/child.hpp"
-#include "tests/support/loops.hpp"
 #include "tests/support/skip.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -142,42 +140,6 @@ TEST_CASE("a writing that fails half way leaves the file as it was") {
   const shm::Status nowhere = write_changes_file(dir.path() + "/none/changes.json", "{}");
   REQUIRE_FALSE(nowhere);
   CHECK(nowhere.error().to_text().find("/none/changes.json") != std::string::npos);
-}
-
-TEST_CASE("the keeper writes the newest, and tells when it is done") {
-  const tests::TempDir dir;
-  const auto loop = std::move(*make_loop({Backend::epoll, 0, nullptr}));
-  std::uint64_t told = 0;
-  std::string error;
-  ChangesKeeper keeper(*loop, [&](std::uint64_t upto, const shm::Status& status) {
-    CHECK(upto > told);
-    told = upto;
-    if (!status) error = status.error().to_text();
-  });
-  keeper.set_path(dir.path() + "/changes.json");
-  CHECK(keeper.keep({}) == 1);
-  CHECK(keeper.keep(some_changes()) == 2);
-  CHECK(told == 0);
-  tests::turn_until(*loop, [&] { return told == 2; });
-  CHECK(error.empty());
-  auto read = read_changes_file(keeper.path());
-  REQUIRE(read);
-  CHECK(*read == some_changes());
-
-  // At the end nothing is left unwritten.
-  keeper.keep({});
-  keeper.finish();
-  CHECK(told == 3);
-  read = read_changes_file(keeper.path());
-  REQUIRE(read);
-  CHECK(*read == RuntimeChanges{});
-
-  keeper.set_path(dir.path() + "/none/changes.json");
-  keeper.keep(some_changes());
-  tests::turn_until(*loop, [&] { return told == 4; });
-  CHECK(error.find("/none/changes.json") != std::string::npos);
-  keeper.finish();
-  CHECK(told == 4);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -236,6 +237,90 @@ TEST_CASE("changes are not moved to where others are, or what nobody understands
   CHECK(has(objection(), "there are other ones in it"));
   REQUIRE(write_changes_file(path, changes_to_text(stage.steward.roster().changes())));
   CHECK(objection().empty());
+}
+
+TEST_CASE(
+    "a file that cannot be understood is never written over, and stops changes until it can") {
+  Stage stage;
+  const std::string path = stage.published.directory() + "/kept";
+  RuntimeChanges before;
+  before.instances["web"][stage.address(1)].admin = shm::Admin::drain;
+  const std::string whole = changes_to_text(before);
+  std::string text;
+  std::string why;
+  SUBCASE("torn") {
+    text = whole.substr(0, whole.size() / 2);
+    why = "it is no JSON: parse error at line";
+  }
+  SUBCASE("of another version") {
+    text = R"({"version": 2, "services": {}})";
+    why = "it is of version 2, and this ballastd knows only version 1";
+  }
+  SUBCASE("empty") {
+    why = "it is no JSON";
+  }
+  std::ofstream(path) << text;
+  const shm::Status loaded = stage.desk->load_changes(path);
+  REQUIRE_FALSE(loaded);
+  CHECK_MESSAGE(has(loaded.error().to_text(), why), loaded.error().to_text());
+  CHECK_MESSAGE(has(loaded.error().to_text(), path), loaded.error().to_text());
+  CHECK(has(stage.desk->blocked(), why));
+
+  LineClient client(stage.socket());
+  client.say(drain(stage.address(0)));
+  const std::string refused = stage.next_line(client);
+  CHECK_MESSAGE(has(refused, R"("code":"refused")"), refused);
+  CHECK_MESSAGE(has(refused, "no changes are taken: "), refused);
+  client.say("{\"verb\":\"status\"}\n");
+  CHECK(has(stage.next_line(client), R"("changes_kept":false)"));
+  stage.desk->leave(ControlDesk::Leave::stop);
+  std::ifstream file(path);
+  CHECK(std::string(std::istreambuf_iterator<char>(file), {}) == text);
+  stage.desk.reset();
+
+  // Repaired: they hold, and more are taken.
+  Stage next;
+  const std::string repaired = next.published.directory() + "/kept";
+  std::ofstream(repaired) << text;
+  REQUIRE_FALSE(next.desk->load_changes(repaired));
+  std::ofstream(repaired) << whole;
+  REQUIRE(next.desk->load_changes(repaired));
+  CHECK(next.desk->blocked().empty());
+  CHECK(next.steward.roster().changes() == before);
+  LineClient again(next.socket());
+  again.say(drain(next.address(0)));
+  CHECK(has(next.next_line(again), R"("kept":true)"));
+}
+
+TEST_CASE(
+    "kept changes of what the configuration no longer names wait, are told, and are not lost") {
+  Stage stage;
+  const std::string path = stage.published.directory() + "/kept";
+  RuntimeChanges before;
+  before.instances["web"][stage.address(0)].weight = 5;
+  before.instances["web"]["10.9.9.9:80"].admin = shm::Admin::drain;
+  before.instances["gone"]["10.0.0.1:80"].removed = true;
+  before.strategies["gone"] = engine::Strategy::ketama;
+  REQUIRE(write_changes_file(path, changes_to_text(before)));
+  REQUIRE(stage.desk->load_changes(path));
+  REQUIRE(stage.steward.apply());
+  CHECK(stage.published.settings().services.size() == 1);
+  CHECK(stage.published.settings().services[0].instances.size() == 2);
+  CHECK(stage.published.settings().services[0].instances[0].weight == 5);
+
+  LineClient client(stage.socket());
+  client.say("{\"verb\":\"status\"}\n");
+  const std::string status = stage.next_line(client);
+  CHECK_MESSAGE(has(status, R"("idle_changes":["gone","gone 10.0.0.1:80","web 10.9.9.9:80"])"),
+                status);
+  client.say(drain(stage.address(1)));
+  CHECK(has(stage.next_line(client), R"("kept":true)"));
+  const auto kept = read_changes_file(path);
+  REQUIRE(kept);
+  CHECK(kept->instances.at("gone") == before.instances["gone"]);
+  CHECK(kept->strategies == before.strategies);
+  CHECK(kept->instances.at("web").contains("10.9.9.9:80"));
+  CHECK(kept->instances.at("web").contains(stage.address(1)));
 }
 
 }  // namespace
