@@ -1,4 +1,4 @@
-// What the suite `checker` is made of, one function a file: each adds its cases to the suite.
+// What the suites `checker` and `false_downs` are made of: each function adds its cases to a suite.
 #pragma once
 
 #include <cstddef>
@@ -22,6 +22,7 @@ struct Scale {
 
 void add_cost_cases(Suite& suite);     // processor and memory, against HAProxy
 void add_rhythm_cases(Suite& suite);   // bursts and lag
-void add_verdict_cases(Suite& suite);  // deaths, first verdicts, flaps, false downs
+void add_verdict_cases(Suite& suite);  // deaths, first verdicts, flaps
+void add_false_downs_case(Suite& suite);
 
 }  // namespace ballast::bench

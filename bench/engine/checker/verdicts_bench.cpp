@@ -122,6 +122,9 @@ void bench_false_downs(Rows& rows) {
 void add_verdict_cases(Suite& suite) {
   suite.add("death.of_10k_ms", bench_deaths);
   suite.add("check.first_verdict_s", bench_start);
+}
+
+void add_false_downs_case(Suite& suite) {
   suite.add("check.false_downs", bench_false_downs);
 }
 
