@@ -2,6 +2,8 @@
 #include "engine/inspect/snapshot.hpp"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "engine/coarse_clock.hpp"
 #include "engine/ejection_budget.hpp"
@@ -9,6 +11,7 @@
 #include "shm/generation.hpp"
 #include "shm/host.hpp"
 #include "shm/ofd_lock.hpp"
+#include "shm/paths.hpp"
 #include "shm/totals.hpp"
 
 namespace ballast::inspect {
@@ -17,6 +20,48 @@ namespace {
 void add(Counters& sum, const shm::Totals& totals) {
   for (std::size_t i = 0; i < sum.size(); ++i)
     sum[i] += totals.values[i];
+}
+
+// The segment before the last growth, while workers still have requests in flight there.
+struct Replaced {
+  shm::MappedFile table_file;
+  shm::MappedFile workers_file;
+  shm::Table table;
+  shm::Workers workers;
+};
+
+// None if there is none, or none any more: what it counted is then part of what the active table
+// carries, which must be read after this.
+std::optional<Replaced> map_replaced(const std::string& directory, const shm::Table& active) {
+  const std::uint64_t id = relaxed(active.header->previous_segment);
+  if (id == 0) return std::nullopt;
+  using shm::MappedFile;
+  constexpr auto kRead = MappedFile::Access::read_only;
+  auto table_file = MappedFile::open(shm::table_path(directory, id), kRead, /*populate=*/false);
+  auto workers_file = MappedFile::open(shm::workers_path(directory, id), kRead, /*populate=*/false);
+  if (!table_file || !workers_file) return std::nullopt;
+  const auto table = shm::Table::open(*table_file, shm::BootCheck::skipped);
+  const auto workers = shm::Workers::open(*workers_file, shm::BootCheck::skipped);
+  if (!table || !workers) return std::nullopt;
+  return Replaced{std::move(*table_file), std::move(*workers_file), *table, *workers};
+}
+
+// What is carried over is as old as the checker's last look at the replaced segment, up to a
+// second: a request that has ended there since then would be shown as in flight. So its own rows
+// are read instead, for every slot that still has the tenant that it had there.
+void count_replaced(const Replaced& replaced, const shm::Table& active, Snapshot& snapshot) {
+  for (ServiceView& service : snapshot.services) {
+    for (InstanceView& instance : service.instances) {
+      const std::uint64_t slot = instance.slot;
+      if (slot >= replaced.table.instances.size() || slot >= active.instances.size()) continue;
+      const auto was = shm::unpack_identity(shm::get(replaced.table.instances[slot].identity));
+      const auto now = shm::unpack_identity(shm::get(active.instances[slot].identity));
+      if (was.phase == shm::Phase::free || was.incarnation != now.incarnation) continue;
+      shm::Totals totals = shm::read_record(replaced.table.carried[slot]);
+      totals += shm::sum_rows(replaced.workers, slot);
+      instance.counters = totals.values;
+    }
+  }
 }
 
 }  // namespace
@@ -115,7 +160,9 @@ shm::Result<Snapshot> read_snapshot(const std::string& directory) {
   Snapshot snapshot;
   const auto mapped = map_active(directory, snapshot);
   if (!mapped) return mapped.error();
+  const auto replaced = map_replaced(directory, mapped->table);
   read_table(mapped->table, snapshot);
+  if (replaced) count_replaced(*replaced, mapped->table, snapshot);
   if (!mapped->workers) return snapshot;
   const auto lock = shm::LockFile::open(mapped->workers_file.path(), /*writable=*/false);
   const bool locks_mean_something = lock && snapshot.this_boot;

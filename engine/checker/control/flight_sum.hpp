@@ -34,14 +34,23 @@ class FlightSum {
   [[nodiscard]] const std::vector<DrainingSlot>& slots() const noexcept { return slots_; }
 
  private:
+  // How far the rows of a segment are added up.
+  struct Walk {
+    std::vector<std::size_t> used{};  // of `slots_`
+    std::uint64_t row = 0;
+    std::size_t at = 0;  // of `used`, in that row
+  };
+
   void begin(const Publisher& publisher);
+  [[nodiscard]] bool go_on(const shm::CheckerSegment& segment, Walk& walk,
+                           std::chrono::steady_clock::time_point until);
 
   std::vector<DrainingSlot> slots_;
-  std::uint64_t segment_ = 0;      // 0: not begun
-  std::vector<std::size_t> used_;  // of `slots_`
+  std::uint64_t segment_ = 0;   // 0: not begun
+  std::uint64_t replaced_ = 0;  // the one before it, while workers are in it
   std::vector<shm::Totals> totals_;
-  std::uint64_t row_ = 0;
-  std::size_t at_ = 0;  // of `used_`, in that row
+  Walk active_walk_;
+  Walk replaced_walk_;
   std::vector<std::uint64_t> counts_;
 };
 

@@ -12,6 +12,7 @@
 #include "engine/failure_window.hpp"
 #include "shm/paths.hpp"
 #include "shm/row_protocol.hpp"
+#include "tests/support/attached.hpp"
 #include "tests/support/published.hpp"
 
 namespace fs = std::filesystem;
@@ -78,6 +79,42 @@ TEST_CASE("a live namespace is shown as it is") {
   CHECK(second.state.reason == shm::Reason::connect_refused);
   CHECK(s.rows.empty());
   CHECK(s.row_capacity >= 8);
+}
+
+TEST_CASE("what is in flight in a segment that was replaced is shown as it is now") {
+  Published published(settings_of({service_of("web", Strategy::maglev, 3)}));
+  const ballast::tests::Attached worker(published.directory());
+  const auto in_flight = [&] {
+    std::int64_t sum = 0;
+    for (const auto& instance : read(published.directory()).services.at(0).instances)
+      sum += inspect::in_flight_of(instance.counters);
+    return sum;
+  };
+  const auto started = [&] {
+    std::uint64_t sum = 0;
+    for (const auto& instance : read(published.directory()).services.at(0).instances)
+      sum += instance.counters[shm::kStarted];
+    return sum;
+  };
+  ballast_pick_t first = BALLAST_PICK_INIT;
+  ballast_pick_t second = BALLAST_PICK_INIT;
+  REQUIRE(worker.pick("key", first) == BALLAST_OK);
+  const std::uint64_t segment = published.publisher().segment_id();
+  published.apply(settings_of({service_of("web", Strategy::maglev, 300)}));
+  REQUIRE(published.publisher().segment_id() != segment);
+  CHECK(in_flight() == 1);
+  REQUIRE(worker.pick("key", second) == BALLAST_OK);
+  REQUIRE(second.segment != segment);
+  CHECK(in_flight() == 2);
+  // The checker has not looked again since the table moved.
+  REQUIRE(ballast_report(worker.handle, &first, BALLAST_SUCCESS, 1) == BALLAST_OK);
+  CHECK(in_flight() == 1);
+  REQUIRE(ballast_report(worker.handle, &second, BALLAST_SUCCESS, 1) == BALLAST_OK);
+  CHECK(in_flight() == 0);
+  CHECK(started() == 2);
+  CHECK(published.publisher().tick().drained_previous);
+  CHECK(in_flight() == 0);
+  CHECK(started() == 2);
 }
 
 TEST_CASE("policies and groups are shown as published") {
