@@ -31,6 +31,11 @@ int native_error(const bip::interprocess_exception& e) {
   return e.get_native_error() != 0 ? e.get_native_error() : EIO;
 }
 
+// What whoever reads the error can do: files belong to ballastd, and workers are let in by a group.
+std::string advice(int code) {
+  return code == EACCES ? "be in the group that ballastd's setting workers_group names" : "";
+}
+
 bip::mapped_region map_whole(const std::string& path, MappedFile::Access access, bool populate) {
   const bip::mode_t mode =
       access == MappedFile::Access::read_write ? bip::read_write : bip::read_only;
@@ -58,7 +63,10 @@ MappedFile::~MappedFile() = default;
 
 Result<MappedFile> MappedFile::open(const std::string& path, Access access, bool populate) {
   struct stat info{};
-  if (::stat(path.c_str(), &info) != 0) return system_error(errno, "open", path);
+  if (::stat(path.c_str(), &info) != 0) {
+    const int code = errno;
+    return system_error(code, "open", path, advice(code));
+  }
   if (!S_ISREG(info.st_mode)) {
     return Error{ErrorKind::corrupt, 0, "open", path,
                  "not a regular file; remove it and start ballastd again"};
@@ -73,7 +81,8 @@ Result<MappedFile> MappedFile::open(const std::string& path, Access access, bool
   try {
     return MappedFile(path, std::unique_ptr<Region>(new Region{map_whole(path, access, populate)}));
   } catch (const bip::interprocess_exception& e) {
-    return system_error(native_error(e), "map", path);
+    const int code = native_error(e);
+    return system_error(code, "map", path, advice(code));
   }
 }
 

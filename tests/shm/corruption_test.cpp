@@ -392,7 +392,10 @@ TEST_CASE("files that one may not read or write") {
     return !result && result.error().code == EACCES &&
            result.error().to_text().find("Permission denied") != std::string::npos;
   };
-  CHECK(as_nobody([&] { return denied(WorkerSegment::open(sample.directory(), 1)) ? 0 : 1; }) == 0);
+  CHECK(as_nobody([&] {
+          const auto worker = WorkerSegment::open(sample.directory(), 1);
+          return denied(worker) && says(worker.error().to_text(), "workers_group") ? 0 : 1;
+        }) == 0);
   CHECK(as_nobody([&] {
           return denied(Lease::acquire(sample.directory(), Lease::Wait::no)) ? 0 : 1;
         }) == 0);
