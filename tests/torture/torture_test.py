@@ -146,13 +146,14 @@ def main(ballastd, ballast, hostile, answers, parts):
         processes.append(checker)
 
         warm = None
-        seen, seen_at = 0, time.monotonic()
+        seen, seen_at, reasons = 0, time.monotonic(), set()
         while seen < answers:
             time.sleep(0.1)
             if checker.poll() is not None:
                 sys.stderr.write(open(log.name, errors="replace").read()[-3000:])
                 fail(f"ballastd ended with {checker.returncode}")
-            checks, instance, reasons = look(ballast, directory)
+            checks, instance, new_reasons = look(ballast, directory)
+            reasons |= new_reasons
             if sum(checks.values()) > seen:
                 seen, seen_at = sum(checks.values()), time.monotonic()
             elif time.monotonic() - seen_at > PATIENCE_S:
