@@ -13,36 +13,11 @@
 namespace ballast::checker {
 
 using nlohmann::json;
-using std::chrono::steady_clock;
-
-namespace {
-
-constexpr Milliseconds kKeepPause{1'000};  // before what could not be kept is tried again
-
-std::string names_of(const Request& request) {
-  std::string text;
-  for (const std::string& instance : request.instances)
-    text += (text.empty() ? "" : ",") + instance;
-  return text;
-}
-
-}  // namespace
-
-struct ControlDesk::Unkept {
-  Asker asker;
-  std::uint64_t number = 0;
-  json answer;  // but for whether it is kept
-};
 
 ControlDesk::ControlDesk(Loop& loop, Steward& steward, DeskHooks hooks, ControlLimits limits)
-    : loop_(loop),
-      steward_(steward),
+    : steward_(steward),
       hooks_(std::move(hooks)),
-      keep_timer_(loop.timers().create([this] {
-        if (!keep_error_.empty()) keeper_.keep(steward_.roster().changes());
-      })),
-      keeper_(loop,
-              [this](std::uint64_t upto, const shm::Status& status) { on_kept(upto, status); }),
+      changes_(loop, steward, change_hooks()),
       status_(loop, status_hooks(), limits.look_time),
       waiting_(loop, wait_hooks(), limits.look_time),
       server_(
@@ -52,8 +27,16 @@ ControlDesk::ControlDesk(Loop& loop, Steward& steward, DeskHooks hooks, ControlL
           },
           [this](ClientId client) { on_gone(client); }, limits) {}
 
-ControlDesk::~ControlDesk() {
-  loop_.timers().destroy(keep_timer_);
+ControlDesk::~ControlDesk() = default;
+
+ChangeDesk::Hooks ControlDesk::change_hooks() {
+  ChangeDesk::Hooks hooks;
+  hooks.publisher = hooks_.publisher;
+  hooks.eject = hooks_.eject;
+  hooks.on_event = hooks_.on_event;
+  hooks.answer = [this](const Asker& asker, json&& out) { answer(asker, std::move(out)); };
+  hooks.refuse = [this](const Asker& asker, const Refusal& refusal) { refuse(asker, refusal); };
+  return hooks;
 }
 
 StatusDesk::Hooks ControlDesk::status_hooks() {
@@ -76,32 +59,6 @@ WaitDesk::Hooks ControlDesk::wait_hooks() {
     return server_.tell(asker.client, to_line(out));
   };
   return hooks;
-}
-
-shm::Status ControlDesk::load_changes(const std::string& path) {
-  keeper_.set_path(path);
-  auto read = read_changes_file(path);
-  if (!read) {
-    blocked_ = read.error().to_text();
-    return read.error();
-  }
-  blocked_.clear();
-  steward_.begin_with(std::move(*read));
-  return shm::Done{};
-}
-
-shm::Status ControlDesk::may_keep_in(const std::string& path) const {
-  if (path == keeper_.path() || ::access(path.c_str(), F_OK) != 0) return shm::Done{};
-  const auto there = read_changes_file(path);
-  if (!there) return there.error();
-  if (*there == steward_.roster().changes()) return shm::Done{};
-  return shm::Error{shm::ErrorKind::invalid, 0, "keep operators' changes in", path,
-                    "there are other ones in it, which would be lost; move it away first"};
-}
-
-void ControlDesk::keep_changes_in(const std::string& path) {
-  keeper_.set_path(path);
-  keeper_.keep(steward_.roster().changes());
 }
 
 shm::Status ControlDesk::listen(const std::string& path, std::optional<gid_t> group) {
@@ -142,9 +99,9 @@ void ControlDesk::serve(const Asker& asker, const Peer& peer, const Request& req
     case Verb::weight:
     case Verb::strategy:
     case Verb::reset:
-      return change(asker, peer, request);
+      return changes_.change(asker, peer, request);
     case Verb::eject:
-      return eject(asker, peer, request);
+      return changes_.eject(asker, peer, request);
     case Verb::reload:
       return reload(asker);
     case Verb::handover:
@@ -154,7 +111,7 @@ void ControlDesk::serve(const Asker& asker, const Peer& peer, const Request& req
     case Verb::sources:
       return sources(asker, request);
     case Verb::changes:
-      return changes(asker, request);
+      return show_changes(asker, request);
     case Verb::wait:
       return wait(asker, request);
     case Verb::help:
@@ -176,106 +133,9 @@ void ControlDesk::answer(const Asker& asker, json&& answer) {
 void ControlDesk::on_gone(ClientId client) {
   waiting_.forget(client);
   status_.forget(client);
-  std::erase_if(unkept_, [&](const auto& one) { return one->asker.client == client; });
+  changes_.forget(client);
   std::erase_if(reloading_, [&](const Reloading& one) { return one.asker.client == client; });
   std::erase_if(handing_over_, [&](const Asker& one) { return one.client == client; });
-}
-
-// ---- changes
-
-void ControlDesk::change(const Asker& asker, const Peer& peer, const Request& request) {
-  if (!blocked_.empty()) {
-    refuse(asker, {"refused", "no changes are taken: " + blocked_, {}});
-    return;
-  }
-  const Roster& roster = steward_.roster();
-  auto edited = edit_changes(roster, request);
-  if (const auto* refusal = std::get_if<Refusal>(&edited)) {
-    refuse(asker, *refusal);
-    return;
-  }
-  auto& wanted = std::get<RuntimeChanges>(edited);
-  const bool changed = wanted != roster.changes();
-  if (changed) {
-    if (const shm::Status applied = steward_.change(std::move(wanted)); !applied) {
-      refuse(asker, {"refused", applied.error().to_text(), {}});
-      return;
-    }
-  }
-  const Publisher& publisher = *hooks_.publisher();
-  const std::uint64_t epoch = epoch_of(publisher, request.service).value_or(0);
-  json answer = about_change(request, publisher, epoch, changed);
-  if (changed) tell_change(peer, request, epoch);
-  // What could not be kept the last time is tried again, whatever is asked for.
-  if (!changed && keep_error_.empty() && unkept_.empty()) {
-    answer["kept"] = true;
-    this->answer(asker, std::move(answer));
-    return;
-  }
-  const std::uint64_t number = keeper_.keep(roster.changes());
-  unkept_.push_back(std::make_unique<Unkept>(Unkept{asker, number, std::move(answer)}));
-}
-
-void ControlDesk::on_kept(std::uint64_t upto, const shm::Status& status) {
-  const std::string error = status ? std::string() : status.error().to_text();
-  if (!status && error != keep_error_ && hooks_.on_event)
-    hooks_.on_event({Level::error, "changes_not_kept", {{"because", error}}});
-  if (status && !keep_error_.empty() && hooks_.on_event)
-    hooks_.on_event({Level::info, "changes_kept", {{"file", keeper_.path()}}});
-  keep_error_ = error;
-  if (!status) loop_.timers().arm(keep_timer_, steady_clock::now() + kKeepPause);
-  std::vector<std::unique_ptr<Unkept>> done;
-  while (!unkept_.empty() && unkept_.front()->number <= upto) {
-    done.push_back(std::move(unkept_.front()));
-    unkept_.erase(unkept_.begin());
-  }
-  for (const auto& one : done) {
-    one->answer["kept"] = error.empty();
-    if (!error.empty())
-      one->answer["warning"] = "it holds, but will not outlive this ballastd: " + error;
-    answer(one->asker, std::move(one->answer));
-  }
-}
-
-void ControlDesk::tell_change(const Peer& peer, const Request& request, std::uint64_t epoch) const {
-  if (!hooks_.on_event) return;
-  Event event{Level::info,
-              "operator_change",
-              {{"verb", info_of(request.verb).name}, {"service", request.service}}};
-  if (!request.instances.empty()) event.fields.emplace_back("instance", names_of(request));
-  if (request.weight) event.fields.emplace_back("weight", std::to_string(*request.weight));
-  if (request.strategy) event.fields.emplace_back("strategy", engine::to_text(*request.strategy));
-  if (request.duration)
-    event.fields.emplace_back("for_ms", std::to_string(request.duration->count()));
-  event.fields.emplace_back("uid", std::to_string(peer.uid));
-  event.fields.emplace_back("pid", std::to_string(peer.pid));
-  event.fields.emplace_back("epoch", std::to_string(epoch));
-  hooks_.on_event(event);
-}
-
-void ControlDesk::eject(const Asker& asker, const Peer& peer, const Request& request) {
-  const Roster& roster = steward_.roster();
-  if (find_service(roster, request.service) == nullptr) {
-    refuse(asker, no_such_service(roster, request.service));
-    return;
-  }
-  const auto found = find_instances(roster, request);
-  if (const auto* refusal = std::get_if<Refusal>(&found)) {
-    refuse(asker, *refusal);
-    return;
-  }
-  for (const shm::Endpoint& endpoint : std::get<std::vector<shm::Endpoint>>(found)) {
-    const shm::Status ejected = hooks_.eject(request.service, endpoint, *request.duration);
-    if (!ejected) {
-      const bool missing = ejected.error().kind == shm::ErrorKind::not_found;
-      refuse(asker, {missing ? "not_found" : "refused", ejected.error().to_text(), {}});
-      return;
-    }
-  }
-  const Publisher& publisher = *hooks_.publisher();
-  const std::uint64_t epoch = epoch_of(publisher, request.service).value_or(0);
-  tell_change(peer, request, epoch);
-  answer(asker, about_change(request, publisher, epoch, true));
 }
 
 // ---- the program
@@ -329,13 +189,7 @@ void ControlDesk::successor_failed(const std::string& why) {
 }
 
 void ControlDesk::leave(Leave how) {
-  if (how != Leave::lost) keeper_.finish();
-  // The directory may be another's by now, and so its file.
-  for (const auto& one : std::exchange(unkept_, {})) {
-    one->answer["kept"] = false;
-    one->answer["warning"] = "it will not outlive this ballastd, which has lost its directory";
-    answer(one->asker, std::move(one->answer));
-  }
+  changes_.leave(/*lost=*/how == Leave::lost);
   for (const Asker& asker : std::exchange(handing_over_, {})) {
     if (how == Leave::handover) {
       answer(asker, json{{"ok", true}});
@@ -370,10 +224,9 @@ void ControlDesk::status(const Asker& asker, const Request& request) {
            {"segment", publisher.segment_id()},
            {"term", publisher.term()},
            {"services", about_services(publisher)},
-           {"changes_file", keeper_.path()},
-           {"changes_kept", keep_error_.empty() && blocked_.empty()}};
-  if (!keep_error_.empty()) out["changes_error"] = keep_error_;
-  if (!blocked_.empty()) out["changes_error"] = blocked_;
+           {"changes_file", changes_.path()},
+           {"changes_kept", changes_.trouble().empty()}};
+  if (!changes_.trouble().empty()) out["changes_error"] = changes_.trouble();
   out["idle_changes"] = steward_.roster().idle_changes();
   answer(asker, std::move(out));
 }
@@ -386,7 +239,7 @@ void ControlDesk::sources(const Asker& asker, const Request& request) {
   answer(asker, json{{"ok", true}, {"sources", about_sources(hooks_.sources(), request.service)}});
 }
 
-void ControlDesk::changes(const Asker& asker, const Request& request) {
+void ControlDesk::show_changes(const Asker& asker, const Request& request) {
   const Roster& roster = steward_.roster();
   RuntimeChanges shown = roster.changes();
   if (!request.service.empty()) {
@@ -396,8 +249,8 @@ void ControlDesk::changes(const Asker& asker, const Request& request) {
   json out{{"ok", true},
            {"services", json::parse(changes_to_text(shown)).at("services")},
            {"idle", roster.idle_changes()},
-           {"file", keeper_.path()},
-           {"kept", keep_error_.empty() && blocked_.empty()}};
+           {"file", changes_.path()},
+           {"kept", changes_.trouble().empty()}};
   answer(asker, std::move(out));
 }
 

@@ -1,7 +1,7 @@
-// Where operators' requests are decided and answered: it reads a line, asks the steward or whoever
-// else it concerns, and answers with the epoch at which the change holds. Changes are applied
-// first, then kept in their file; the answer comes when both are done, and says so if the second
-// failed. docs/control.md describes the protocol to people.
+// Where operators' requests are decided and answered: it reads a line, and asks the change desk,
+// the program or whoever else it concerns. A change is answered with the epoch at which it holds,
+// when it is kept in its file too, and the answer says so if that failed. docs/control.md describes
+// the protocol to people.
 //
 // One thread: everything is called from, and called back on, the loop's. If the process dies,
 // clients see their connection end, and may ask again: every change can be asked for twice.
@@ -11,14 +11,13 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "engine/checker/control/changes_keeper.hpp"
+#include "engine/checker/control/change_desk.hpp"
 #include "engine/checker/control/control_server.hpp"
 #include "engine/checker/control/request.hpp"
 #include "engine/checker/control/status_desk.hpp"
@@ -57,12 +56,14 @@ class ControlDesk {
 
   // Gives the steward the changes that are kept in `path`, which are not applied yet. On error it
   // gets none, and until a file can be read, none are taken: what is there must not be lost.
-  shm::Status load_changes(const std::string& path);
+  shm::Status load_changes(const std::string& path) { return changes_.begin_with(path); }
   // Whether they may be moved there: not if it has others, or what cannot be understood.
-  [[nodiscard]] shm::Status may_keep_in(const std::string& path) const;
+  [[nodiscard]] shm::Status may_keep_in(const std::string& path) const {
+    return changes_.may_keep_in(path);
+  }
   // Keeps them there from now on, also what there is now.
-  void keep_changes_in(const std::string& path);
-  [[nodiscard]] const std::string& changes_path() const noexcept { return keeper_.path(); }
+  void keep_changes_in(const std::string& path) { changes_.keep_in(path); }
+  [[nodiscard]] const std::string& changes_path() const noexcept { return changes_.path(); }
 
   // Who may connect besides root and the own user: `group`.
   shm::Status listen(const std::string& path, std::optional<gid_t> group);
@@ -82,10 +83,10 @@ class ControlDesk {
   [[nodiscard]] std::size_t looks() const noexcept { return waiting_.looks(); }
 
   // Why no changes are taken; empty: they are.
-  [[nodiscard]] const std::string& blocked() const noexcept { return blocked_; }
+  [[nodiscard]] const std::string& blocked() const noexcept { return changes_.blocked(); }
 
   // All changes are in their file, or cannot be kept: leaving does not wait for the disk.
-  [[nodiscard]] bool is_kept() const noexcept { return keeper_.is_idle(); }
+  [[nodiscard]] bool is_kept() const noexcept { return changes_.is_kept(); }
 
   enum class Leave : std::uint8_t {
     stop,      // nobody follows at once
@@ -96,13 +97,13 @@ class ControlDesk {
   void leave(Leave how);
 
  private:
-  struct Unkept;  // a change that holds and is not in its file yet
   struct Reloading {
     Asker asker;
     unsigned results = 1;  // still to come
     std::vector<std::pair<std::string, std::uint64_t>> epochs;
   };
 
+  ChangeDesk::Hooks change_hooks();
   StatusDesk::Hooks status_hooks();
   WaitDesk::Hooks wait_hooks();
   void on_request(ClientId client, const Peer& peer, std::string_view line);
@@ -110,31 +111,21 @@ class ControlDesk {
   void answer(const Asker& asker, nlohmann::json&& answer);
   void refuse(const Asker& asker, const Refusal& refusal);
   void on_gone(ClientId client);
-  void on_kept(std::uint64_t upto, const shm::Status& status);
 
-  void change(const Asker& asker, const Peer& peer, const Request& request);
-  void eject(const Asker& asker, const Peer& peer, const Request& request);
   void reload(const Asker& asker);
   void handover(const Asker& asker);
   void status(const Asker& asker, const Request& request);
   void sources(const Asker& asker, const Request& request);
-  void changes(const Asker& asker, const Request& request);
+  void show_changes(const Asker& asker, const Request& request);
   void help(const Asker& asker);
   void wait(const Asker& asker, const Request& request);
 
-  void tell_change(const Peer& peer, const Request& request, std::uint64_t epoch) const;
-
-  Loop& loop_;
   Steward& steward_;
   const DeskHooks hooks_;
-  std::string blocked_;     // why no changes are taken; empty: they are
-  std::string keep_error_;  // of the last writing; empty: it worked
   std::optional<gid_t> group_;
-  std::vector<std::unique_ptr<Unkept>> unkept_;
   std::vector<Reloading> reloading_;
   std::vector<Asker> handing_over_;
-  Timers::Id keep_timer_;
-  ChangesKeeper keeper_;
+  ChangeDesk changes_;
   StatusDesk status_;
   WaitDesk waiting_;
   ControlServer server_;  // last: gone before what its callbacks use
