@@ -4,9 +4,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <span>
 #include <stdexcept>
 
 #include "bench/engine/checker/targets.hpp"
@@ -69,11 +71,6 @@ constexpr const char* kServiceFeatures =
     "strategy = \"adaptive\"\nmax_in_flight = 100\nmax_ejected = \"10%\"\n"
     "retry_budget = { share = \"20%\", minimum = 3 }\n"
     "panic = { below = \"30%\", then = \"all\" }\nstale = { after = \"30s\", then = \"all\" }\n";
-constexpr const char* kSectionFeatures =
-    "\n[service.bench.breaker]\nconsecutive = 5\nfailure_rate = \"85%\"\nwindow = \"10s\"\n"
-    "\n[service.bench.outlier]\ninterval = \"1s\"\n"
-    "\n[service.bench.slow_start]\nwindow = \"30s\"\n"
-    "\n[service.bench.controller]\nenabled = true\n";
 
 std::string kind_of(Checks checks) {
   switch (checks) {
@@ -87,25 +84,37 @@ std::string kind_of(Checks checks) {
   return "kind = \"tcp\"\n";
 }
 
-std::string ballast_configuration(const ContenderOptions& options, const std::string& directory) {
+std::string service_text(const std::string& name, std::span<const shm::Endpoint> endpoints,
+                         const ContenderOptions& options, Checks checks) {
   const bool all = options.metrics_port != 0;
+  const std::string section = "\n[service." + name;
+  std::string text = section + "]\n";
+  if (all) text += kServiceFeatures;
+  text += "instances = [\n";
+  for (const shm::Endpoint& endpoint : endpoints)
+    text += "  \"" + endpoint.to_text() + "\",\n";
+  text += "]\n" + section + ".check]\ninterval = \"" + std::to_string(options.interval_ms) +
+          "ms\"\n" + kind_of(checks);
+  if (all) text += check_features(options);
+  text += options.extra;
+  if (!all) return text;
+  return text + section + ".breaker]\nconsecutive = 5\nfailure_rate = \"85%\"\nwindow = \"10s\"\n" +
+         section + ".outlier]\ninterval = \"1s\"\n" + section + ".slow_start]\nwindow = \"30s\"\n" +
+         section + ".controller]\nenabled = true\n";
+}
+
+std::string ballast_configuration(const ContenderOptions& options, const std::string& directory) {
   std::string text = "[ballast]\ndirectory = \"" + directory + "/ballast\"\nmax_workers = 16\n";
-  if (all) {
+  if (options.metrics_port != 0) {
     text += "state_file = \"" + directory + "/operators.changes\"\n\n[metrics]\nlisten = " +
             "\"127.0.0.1:" + std::to_string(options.metrics_port) + "\"\n";
   }
-  text += "\n[service.bench]\n";
-  if (all) text += kServiceFeatures;
-  text += "instances = [\n";
   std::vector<shm::Endpoint> endpoints = target_endpoints(options.instances, options.port);
   endpoints.insert(endpoints.end(), options.more.begin(), options.more.end());
-  for (const shm::Endpoint& endpoint : endpoints)
-    text += "  \"" + endpoint.to_text() + "\",\n";
-  text += "]\n\n[service.bench.check]\ninterval = \"" + std::to_string(options.interval_ms) +
-          "ms\"\n" + kind_of(options.checks);
-  if (all) text += check_features(options);
-  text += options.extra;
-  if (all) text += kSectionFeatures;
+  const std::span<const shm::Endpoint> all(endpoints);
+  const std::size_t kept = endpoints.size() - std::min(options.reconnecting, endpoints.size());
+  text += service_text("bench", all.first(kept), options, options.checks);
+  if (kept < all.size()) text += service_text("rest", all.subspan(kept), options, Checks::http);
   return text;
 }
 

@@ -30,8 +30,10 @@ struct ContenderOptions {
   std::uint16_t port = 0;  // of the targets
   std::uint32_t interval_ms = 1000;
   std::vector<shm::Endpoint> more{};  // besides the targets
-  bool at_ease = false;               // neither at real-time priority nor on a processor of its own
-  std::string extra{};                // lines for the end of ballastd's section `check`
+  // So many of the instances, the last ones, are checked on new connections (http_keepalive).
+  std::size_t reconnecting = 0;
+  bool at_ease = false;  // neither at real-time priority nor on a processor of its own
+  std::string extra{};   // lines for the end of ballastd's section `check`
   // Not 0: ballastd has everything switched on that might cost, and is to be scraped at this port.
   std::uint16_t metrics_port = 0;
 };

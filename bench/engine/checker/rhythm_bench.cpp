@@ -226,22 +226,28 @@ std::map<double, double> lags_in(const std::string& page) {
   return out;
 }
 
-// Kept connections need four descriptors for every three of them; see docs/probing.md.
-bool may_keep(std::size_t connections) {
+// How many of so many connections ballastd can keep here: it wants four descriptors for every three
+// of them, and some besides (docs/probing.md).
+std::size_t may_keep(std::size_t connections) {
   allow_descriptors();
   rlimit limit{};
-  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > connections / 3 * 4 + 400;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  const auto allowed = static_cast<std::size_t>(limit.rlim_cur);
+  return std::min(connections, (allowed - std::min<std::size_t>(allowed, 500)) / 4 * 3);
 }
 
 // The checker's own figure, from its metrics: the end of the bucket in which the quantile lies, so
 // never less than it is.
-double lag_p99_of_all_features(Checks checks) {
+double lag_p99_of_all_features(std::size_t kept) {
   const std::uint16_t port = tests::free_port();
   const std::uint16_t metrics_port = tests::free_port();
   const std::size_t instances = 2 * scale().instances;
   const Targets targets({.port = port, .rank = kTargetsRank});
-  BallastChecker checker(
-      {.checks = checks, .instances = instances, .port = port, .metrics_port = metrics_port});
+  BallastChecker checker({.checks = Checks::http_keepalive,
+                          .instances = instances,
+                          .port = port,
+                          .reconnecting = instances - kept,
+                          .metrics_port = metrics_port});
   States states(checker.segments());
   states.wait_for(instances, "the instances did not come up");
   const Scraper scraper(metrics_port, kTargetsRank);
@@ -257,12 +263,13 @@ double lag_p99_of_all_features(Checks checks) {
 }
 
 void bench_lag_of_all_features(Rows& rows) {
-  const bool kept = may_keep(2 * scale().instances);
-  const double p99 = lag_p99_of_all_features(kept ? Checks::http_keepalive : Checks::http);
-  rows.add({"check.lag_p99_all_features_ms", spread_of({p99}), "ms", Better::lower,
-            Goal{"<= 10 ms", 10}});
-  if (!kept) {
-    rows.note("check.lag_p99_all_features_ms: on new connections, for want of descriptors");
+  const std::size_t instances = 2 * scale().instances;
+  const std::size_t kept = may_keep(instances);
+  rows.add({"check.lag_p99_all_features_ms", spread_of({lag_p99_of_all_features(kept)}), "ms",
+            Better::lower, Goal{"<= 10 ms", 10}});
+  if (kept < instances) {
+    rows.note("check.lag_p99_all_features_ms: for want of descriptors " +
+              std::to_string(instances - kept) + " are checked on new connections");
   }
 }
 
