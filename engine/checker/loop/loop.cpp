@@ -45,6 +45,9 @@ Timers::Id Loop::every(Duration period, std::function<void()> task) {
   *id = timers_.create([this, id, period, task = std::move(task)] {
     // Before the task, which may destroy the timer.
     timers_.arm(*id, std::chrono::steady_clock::now() + period);
+    // A task of this kind looks at much and takes its time. Checks that were started in the same
+    // turn do not wait for it, and then leave together with those of the next.
+    flush();
     task();
   });
   timers_.arm(*id, std::chrono::steady_clock::now() + period);

@@ -155,6 +155,8 @@ class Loop : public Streams {
 
   // Sends what is queued, waits up to `wait` for the first event, dispatches every event there is.
   virtual void poll(Duration wait) = 0;
+  // Sends what is queued, now.
+  virtual void flush() {}
 
   std::size_t max_streams_;
   std::size_t open_streams_ = 0;

@@ -146,6 +146,11 @@ class UringLoop final : public Loop {
   }
 
  protected:
+  void flush() override {
+    // With the links of chains, which run when events are asked for.
+    if (io_uring_sq_ready(ring_.get()) > 0) io_uring_submit_and_get_events(ring_.get());
+  }
+
   void poll(Duration wait) override {
     if (!refused_.empty()) wait = Duration::zero();
     if (!closing_.empty()) wait = std::min<Duration>(wait, kCloseDelay);

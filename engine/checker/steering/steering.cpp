@@ -105,6 +105,7 @@ void Steering::follow(const Segment& segment, const Settings& settings,
     if (!service.controller.enabled) {
       instance.controlled = {};
       instance.weighed = nullptr;
+      instance.has_weighed = false;
     }
     if (!service.outlier.enabled) instance.has_judged = false;
     // The health that applying left: that of before, or none for one that came back from cooling.

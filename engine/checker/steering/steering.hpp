@@ -100,6 +100,7 @@ class Steering {
     bool breaker_out = false;
     bool in_use = false;
     bool has_judged = false;
+    bool has_weighed = false;
     bool fresh = false;       // its first verdict makes it a newcomer among others
     bool since_ever = false;  // in use since before this checker
     // What the table counts it for at present, further down too.
@@ -111,13 +112,15 @@ class Steering {
     Ramp ramp;
     Controlled controlled;
     std::unique_ptr<Counted> counts;       // null: nothing was ever counted for it
-    std::unique_ptr<shm::Totals> weighed;  // at the last update of weights; null: none yet
+    std::unique_ptr<shm::Totals> weighed;  // at the last update of weights; null: nothing, or none
     std::uint64_t reports = 0;
     std::uint64_t reported_ms = 0;
     std::uint64_t counted_for = 0;     // configured weight
     std::uint64_t counted_weight = 0;  // effective, if it is in use
 
     [[nodiscard]] const Counted& counted_totals() const noexcept;
+    [[nodiscard]] const shm::Totals& weighed_totals() const noexcept;
+    void remember_weighed();
     void count(const shm::Totals& totals);
   };
 

@@ -2,6 +2,7 @@
 // starts that run out, and what the totals say of each service.
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "engine/breaker.hpp"
 #include "engine/checker/steering/steering.hpp"
@@ -180,6 +181,18 @@ const Steering::Counted& Steering::Instance::counted_totals() const noexcept {
   return counts == nullptr ? nothing : *counts;
 }
 
+const shm::Totals& Steering::Instance::weighed_totals() const noexcept {
+  static const shm::Totals nothing;
+  return weighed == nullptr ? nothing : *weighed;
+}
+
+void Steering::Instance::remember_weighed() {
+  has_weighed = true;
+  if (counts == nullptr) return;  // as with counts: most have no requests here
+  if (weighed == nullptr) weighed = std::make_unique<shm::Totals>();
+  *weighed = counts->now;
+}
+
 void Steering::Instance::count(const shm::Totals& totals) {
   if (counts == nullptr) {
     // Most of many instances have no requests here, and need no memory for them.
@@ -242,6 +255,8 @@ void Steering::weigh(const Segment& segment, std::size_t index, std::uint64_t no
   service.next_weigh_ms = now_ms + static_cast<std::uint64_t>(service.controller.update.count());
   std::vector<ControlInput> inputs;
   std::vector<Controlled> controlled;
+  inputs.reserve(service.slots.size());
+  controlled.reserve(service.slots.size());
   for (const std::uint16_t slot : service.slots) {
     Instance& instance = instances_.at(slot);
     ControlInput input;
@@ -249,16 +264,17 @@ void Steering::weigh(const Segment& segment, std::size_t index, std::uint64_t no
     input.in_use = instance.in_use;
     input.in_use_for_ms = instance.since_ever ? UINT64_MAX : now_ms - instance.in_use_since_ms;
     const shm::Totals& now = instance.counted_totals().now;
-    if (instance.weighed != nullptr) {
+    if (instance.has_weighed) {
+      const shm::Totals& weighed = instance.weighed_totals();
       // A backend that asks to be left alone does not do its work either, whatever its breaker
       // says.
       const std::uint32_t failed = service.failure_outcomes | 1U << shm::kOverload;
-      input.failed = grown_failures(now, *instance.weighed, failed);
-      input.finished = input.failed + grown(now, *instance.weighed, shm::kSuccess);
-      input.latency_sum_us = grown(now, *instance.weighed, shm::kLatencySumUs);
-      input.latency_count = grown(now, *instance.weighed, shm::kLatencyCount);
+      input.failed = grown_failures(now, weighed, failed);
+      input.finished = input.failed + grown(now, weighed, shm::kSuccess);
+      input.latency_sum_us = grown(now, weighed, shm::kLatencySumUs);
+      input.latency_count = grown(now, weighed, shm::kLatencyCount);
     }
-    instance.weighed = std::make_unique<shm::Totals>(now);
+    instance.remember_weighed();
     const shm::SharedInstanceRecord& shared = segment.workers.instances[slot];
     // Relaxed: a report is one word, and when it came is known to an update's length only.
     const auto report = engine::unpack_reported_load(shared.reported_load.load(kRelaxed));
@@ -278,8 +294,12 @@ void Steering::weigh(const Segment& segment, std::size_t index, std::uint64_t no
   update_weights(service.controller, Milliseconds(elapsed), inputs, controlled);
   for (std::size_t i = 0; i < controlled.size(); ++i) {
     Instance& instance = instances_.at(service.slots[i]);
-    instance.controlled = controlled[i];
-    put_state(segment, instance, now_ms);
+    const Controlled before = std::exchange(instance.controlled, controlled[i]);
+    // What the table shows of it. Writing ten thousand states for nothing holds up the checks.
+    const bool same = before.multiplier == controlled[i].multiplier &&
+                      before.reason == controlled[i].reason &&
+                      before.utilisation == controlled[i].utilisation;
+    if (!same) put_state(segment, instance, now_ms);
   }
   divide(segment, index);
 }

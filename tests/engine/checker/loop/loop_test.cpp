@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/full_listener.hpp"
 #include "tests/support/loops.hpp"
 #include "tests/support/tiny_server.hpp"
 
@@ -428,6 +429,29 @@ TEST_CASE("a periodic task, a stop, and a run") {
     });
     f.loop->run();
     CHECK(runs == 1);
+  });
+}
+
+TEST_CASE("what was begun in a turn is on its way before a periodic task of that turn") {
+  on_each_backend([](Backend backend) {
+    const tests::FullListener listener;
+    Fixture f(backend);
+    StreamId opened;
+    const auto opener = f.loop->timers().create([&] { opened = f.open(listener.endpoint()); });
+    std::optional<int> arrived;
+    const auto task = f.loop->every(milliseconds(3), [&] {
+      if (opened && !arrived) arrived = listener.try_accept();
+    });
+    // Due before the task, and by then so is the task: both in one turn.
+    f.loop->timers().arm(opener, std::chrono::steady_clock::now() + milliseconds(1));
+    const auto from = std::chrono::steady_clock::now();
+    while (std::chrono::steady_clock::now() < from + milliseconds(5)) {
+    }
+    f.until([&] { return arrived.has_value(); });
+    CHECK(*arrived >= 0);
+    if (*arrived >= 0) ::close(*arrived);
+    f.loop->timers().destroy(task);
+    f.loop->timers().destroy(opener);
   });
 }
 
