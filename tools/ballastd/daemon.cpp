@@ -3,7 +3,6 @@
 #include "tools/ballastd/daemon.hpp"
 
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,7 +19,6 @@
 #include "engine/checker/checker.hpp"
 #include "engine/checker/control/steward.hpp"
 #include "engine/checker/loop/loop.hpp"
-#include "engine/checker/probing/command_probe.hpp"
 #include "engine/checker/publishing/known_health.hpp"
 #include "shm/lease.hpp"
 #include "shm/paths.hpp"
@@ -31,7 +29,9 @@
 #include "tools/ballastd/log.hpp"
 #include "tools/ballastd/metrics.hpp"
 #include "tools/ballastd/service_manager.hpp"
+#include "tools/ballastd/signals.hpp"
 #include "tools/ballastd/sources.hpp"
+#include "tools/ballastd/standing_troubles.hpp"
 
 namespace ballast::tools {
 namespace {
@@ -62,35 +62,6 @@ void raise_descriptor_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-class Signals {
- public:
-  Signals() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (const int signal : {SIGHUP, SIGTERM, SIGINT})
-      sigaddset(&set, signal);
-    sigprocmask(SIG_BLOCK, &set, nullptr);
-    std::signal(SIGPIPE, SIG_IGN);
-    descriptor_ = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-  }
-  ~Signals() {
-    if (descriptor_ >= 0) close(descriptor_);
-  }
-  Signals(const Signals&) = delete;
-  Signals& operator=(const Signals&) = delete;
-
-  [[nodiscard]] int descriptor() const { return descriptor_; }
-  // The next signal, 0 if there is none.
-  [[nodiscard]] int next() const {
-    signalfd_siginfo info{};
-    return read(descriptor_, &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo)
-                                                                : 0;
-  }
-
- private:
-  int descriptor_ = -1;
-};
-
 class Daemon {
  public:
   Daemon(const Options& options, Settings settings, checker::Loop& loop, const Signals& signals)
@@ -115,7 +86,7 @@ class Daemon {
     loop_.watch(signals_.descriptor(), [this] { on_signals(); });
     log_timer_ = loop_.every(kLogPeriod, [this] {
       log_held_back();
-      tell_stuck();
+      troubles_.look_at_commands(checker_.stats().commands_stuck);
     });
     if (const auto period = manager_.watchdog_period())
       watchdog_timer_ = loop_.every(*period, [this] { manager_.alive(); });
@@ -214,7 +185,7 @@ class Daemon {
       taken = take_last_good(wanted, taken.error());
     if (!taken) return fail(with_advice(taken.error()));
     stage_ = Stage::office;
-    tell_exceeded(steward_.roster().compose());
+    troubles_.look_at_size(steward_.roster().compose());
     control_.open();
     metrics_.follow(steward_.roster().configured());
     return true;
@@ -257,7 +228,7 @@ class Daemon {
   shm::Status apply(const Settings& wanted) {
     // Beforehand, since nothing could be taken with a set that can never be published.
     if (auto fits = checker::check_size(wanted); !fits) return fits;
-    if (stage_ == Stage::office) tell_exceeded(wanted);
+    if (stage_ == Stage::office) troubles_.look_at_size(wanted);
     switch (stage_) {
       case Stage::start:
         break;
@@ -268,32 +239,6 @@ class Daemon {
         return checker_.reload(wanted);
     }
     return shm::Done{};
-  }
-
-  // The configuration alone was judged before; this is with what sources and operators add. Once,
-  // until it fits again.
-  void tell_exceeded(const Settings& wanted) {
-    const auto exceeded = exceeded_limit(wanted);
-    if (exceeded && !exceeded_) tell(Level::warning, "limit_exceeded", {{"because", *exceeded}});
-    exceeded_ = exceeded.has_value();
-  }
-
-  // Commands that no signal ends keep their places, and nobody else would ever say so.
-  void tell_stuck() {
-    const std::size_t stuck = checker_.stats().commands_stuck;
-    if ((stuck == 0) == (stuck_ == 0) &&
-        (stuck >= checker::kMaxCommands) == (stuck_ >= checker::kMaxCommands)) {
-      return;
-    }
-    stuck_ = stuck;
-    if (stuck == 0) return tell(Level::info, "commands_ended");
-    const std::string all = std::to_string(checker::kMaxCommands);
-    tell(stuck < checker::kMaxCommands ? Level::warning : Level::error, "commands_stuck",
-         {{"commands", std::to_string(stuck)},
-          {"because", "they were killed and do not end, most likely in a file system that hangs"},
-          {"consequence", stuck < checker::kMaxCommands
-                              ? "each keeps one of the " + all + " places for commands"
-                              : "all " + all + " places are taken: no check of kind exec runs"}});
   }
 
   bool take_now() {
@@ -439,8 +384,7 @@ class Daemon {
   std::optional<Timers::Id> room_timer_;  // while not all settings are published
   bool stopping_ = false;
   bool failed_ = false;
-  bool exceeded_ = false;
-  std::size_t stuck_ = 0;  // commands, as it was told
+  StandingTroubles troubles_{log_event};
   // Before anything is checked; checking and publishing nothing; being the one writer.
   enum class Stage : std::uint8_t { start, shadow, office };
   Stage stage_ = Stage::start;
