@@ -138,6 +138,8 @@ void Attachment::set_row(std::optional<shm::Row> row) noexcept {
                  .slots = std::min(counters.size(), segment_->table.instances.size()),
                  .services = row_->services().data(),
                  .service_count = row_->services().size(),
+                 .breakers = segment_->workers.breakers.data(),
+                 .instances = segment_->workers.instances.data(),
                  .index = row_->index(),
                  .incarnation = row_->incarnation()};
 }

@@ -50,6 +50,7 @@ class Attachment {
   [[nodiscard]] shm::CounterRecord* counters() const noexcept { return picker_.row.counters; }
   [[nodiscard]] std::uint64_t counted_slots() const noexcept { return picker_.row.slots; }
   [[nodiscard]] Picker& picker() noexcept { return picker_; }
+  [[nodiscard]] const Picker& picker() const noexcept { return picker_; }
   [[nodiscard]] std::uint64_t segment_id() const noexcept { return segment_id_; }
   [[nodiscard]] std::uint32_t row_index() const noexcept { return picker_.row.index; }
   [[nodiscard]] std::uint32_t row_incarnation() const noexcept { return picker_.row.incarnation; }

@@ -19,14 +19,15 @@
 #include "shm/names.hpp"
 #include "shm/paths.hpp"
 
-struct ballast_handle final {
-  std::unique_ptr<ballast::engine::Handle> handle;
-};
-
 namespace {
 
 using ballast::engine::Handle;
 using ballast::shm::ErrorKind;
+
+// A ballast_t has no definition: a pointer to one is a pointer to a Handle under another name.
+[[gnu::always_inline]] inline Handle& handle_of(ballast_t* opaque) noexcept {
+  return *reinterpret_cast<Handle*>(opaque);
+}
 
 constexpr std::size_t kOptionsSize = sizeof(ballast_options_t);
 constexpr std::size_t kPickSize = sizeof(ballast_pick_t);
@@ -169,7 +170,7 @@ bool read_options(const ballast_pick_options_t& given, Handle::Wishes& out) noex
   return true;
 }
 
-[[gnu::noinline, gnu::cold]] ballast_status_t pick_with_options(ballast_t& self,
+[[gnu::noinline, gnu::cold]] ballast_status_t pick_with_options(ballast_t* self,
                                                                 ballast_service_t service,
                                                                 const void* key, std::size_t length,
                                                                 const ballast_pick_options_t& given,
@@ -177,8 +178,8 @@ bool read_options(const ballast_pick_options_t& given, Handle::Wishes& out) noex
   Handle::Wishes wishes;
   if (!read_options(given, wishes)) return BALLAST_INVALID_ARGUMENT;
   if (wishes.tried.empty() && wishes.sticky.empty())
-    return self.handle->pick(service, key, length, out);
-  return self.handle->pick_wishing(service, key, length, wishes, out);
+    return handle_of(self).pick(service, key, length, out);
+  return handle_of(self).pick_wishing(service, key, length, wishes, out);
 }
 
 }  // namespace
@@ -210,13 +211,13 @@ ballast_status_t ballast_attach(const ballast_options_t* options, ballast_t** ou
     }
     auto handle = Handle::attach(std::move(directory));
     if (!handle) return fail(handle.error());
-    *out = new ballast_handle{std::move(*handle)};
+    *out = reinterpret_cast<ballast_t*>(handle->release());
     return BALLAST_OK;
   });
 }
 
 void ballast_detach(ballast_t* handle) {
-  delete handle;
+  if (handle != nullptr) delete &handle_of(handle);
 }
 
 ballast_status_t ballast_find_service(ballast_t* handle, const char* name, ballast_service_t* out) {
@@ -228,7 +229,7 @@ ballast_status_t ballast_find_service(ballast_t* handle, const char* name, balla
   if (length == 0 || length == ballast::shm::kServiceNameBytes)
     return fail(BALLAST_INVALID_ARGUMENT, "ballast_find_service: a name has 1 to 63 bytes");
   return guarded([&] {
-    const ballast_status_t status = handle->handle->find_service({name, length}, *out);
+    const ballast_status_t status = handle_of(handle).find_service({name, length}, *out);
     if (status == BALLAST_OK || status == BALLAST_SERVICE_UNKNOWN) return status;
     return fail(status, ballast_status_text(status));
   });
@@ -244,9 +245,9 @@ ballast_status_t ballast_pick(ballast_t* handle, ballast_service_t service, cons
     return handle == nullptr ? BALLAST_NOT_ATTACHED : BALLAST_INVALID_ARGUMENT;
   }
   if (options == nullptr) [[likely]]
-    return handle->handle->pick(service, key, length, *out);
+    return handle_of(handle).pick(service, key, length, *out);
   out->reported = 1;
-  return pick_with_options(*handle, service, key, length, *options, *out);
+  return pick_with_options(handle, service, key, length, *options, *out);
 }
 
 ballast_status_t ballast_report(ballast_t* handle, ballast_pick_t* pick, ballast_outcome_t outcome,
@@ -255,7 +256,7 @@ ballast_status_t ballast_report(ballast_t* handle, ballast_pick_t* pick, ballast
     return BALLAST_NOT_ATTACHED;
   if (pick == nullptr || pick->size < kPickSize) [[unlikely]]
     return BALLAST_INVALID_ARGUMENT;
-  return handle->handle->report(*pick, outcome, latency_us);
+  return handle_of(handle).report(*pick, outcome, latency_us);
 }
 
 ballast_status_t ballast_report_full(ballast_t* handle, ballast_pick_t* pick,
@@ -265,7 +266,7 @@ ballast_status_t ballast_report_full(ballast_t* handle, ballast_pick_t* pick,
       (result->load == nullptr && result->load_length != 0)) {
     return BALLAST_INVALID_ARGUMENT;
   }
-  return handle->handle->report_full(*pick, *result);
+  return handle_of(handle).report_full(*pick, *result);
 }
 
 ballast_status_t ballast_abandon(ballast_t* handle, ballast_pick_t* pick) {
@@ -298,7 +299,7 @@ ballast_status_t ballast_sticky_token(ballast_t* handle, ballast_service_t servi
   if (handle == nullptr) return BALLAST_NOT_ATTACHED;
   if (pick == nullptr || pick->size < kPickSize || buffer == nullptr || size < BALLAST_STICKY_TEXT)
     return BALLAST_INVALID_ARGUMENT;
-  const ballast_status_t status = handle->handle->sticky_token(
+  const ballast_status_t status = handle_of(handle).sticky_token(
       service, *pick,
       std::span<char, ballast::engine::kStickyText>(buffer, BALLAST_STICKY_TEXT - 1));
   if (status == BALLAST_OK) buffer[BALLAST_STICKY_TEXT - 1] = '\0';
@@ -309,7 +310,7 @@ size_t ballast_usable(ballast_t* handle, ballast_service_t service,
                       const ballast_pick_options_t* options, size_t limit) {
   Handle::Wishes wishes;
   if (handle == nullptr || (options != nullptr && !read_options(*options, wishes))) return 0;
-  return handle->handle->count_usable(service, wishes, limit);
+  return handle_of(handle).count_usable(service, wishes, limit);
 }
 
 uint64_t ballast_key_hash(const void* key, size_t length) {
@@ -317,18 +318,18 @@ uint64_t ballast_key_hash(const void* key, size_t length) {
 }
 
 uint64_t ballast_epoch(ballast_t* handle, ballast_service_t service) {
-  return handle == nullptr ? 0 : handle->handle->epoch(service);
+  return handle == nullptr ? 0 : handle_of(handle).epoch(service);
 }
 
 ballast_status_t ballast_info(ballast_t* handle, ballast_info_t* out) {
   if (out == nullptr || out->size < kInfoSize) return BALLAST_INVALID_ARGUMENT;
   if (handle == nullptr) return BALLAST_NOT_ATTACHED;
-  handle->handle->describe(*out);
+  handle_of(handle).describe(*out);
   return BALLAST_OK;
 }
 
 const char* ballast_warning(ballast_t* handle) {
-  return handle == nullptr ? nullptr : handle->handle->warning();
+  return handle == nullptr ? nullptr : handle_of(handle).warning();
 }
 
 const char* ballast_last_error(void) {

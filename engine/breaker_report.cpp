@@ -57,11 +57,13 @@ void note_unfed_failure(const shm::WorkerSegment& segment, const ballast_pick_t&
   }
 }
 
-void feed_rare_success(const shm::WorkersWriter& workers, std::uint32_t slot,
-                       std::uint32_t incarnation, bool batch_is_full) noexcept {
+void feed_success(const shm::WorkersWriter& workers, std::uint32_t slot, std::uint32_t incarnation,
+                  std::uint64_t successes, std::uint32_t row) noexcept {
   const auto words = breaker_words(workers, slot);
   note_success(words, incarnation);
-  if (batch_is_full) note_successes(words, incarnation);
+  // Relaxed: note_successes() looks again.
+  if (words.window.load(std::memory_order_relaxed) != 0 && (successes + row) % kSuccessBatch == 0)
+    note_successes(words, incarnation);
 }
 
 Noted feed_breaker(const shm::WorkerSegment& segment, const ballast_pick_t& pick,

@@ -20,27 +20,21 @@ namespace ballast::engine {
   return {workers.breakers[slot], shared.window, shared.permit};
 }
 
-// A success that there is more to say about than that.
-[[gnu::noinline, gnu::cold]] void feed_rare_success(const shm::WorkersWriter& workers,
-                                                    std::uint32_t slot, std::uint32_t incarnation,
-                                                    bool batch_is_full) noexcept;
-
-// A pick without a permit succeeded. `successes` is the row's own count of the slot, this one
-// included; rows are out of step with each other, so that not all of them add at once. `slot` is
-// within the row.
-[[gnu::always_inline]] inline void feed_success(const shm::WorkersWriter& workers,
-                                                std::uint32_t slot, std::uint32_t incarnation,
-                                                std::uint64_t successes,
-                                                std::uint32_t row) noexcept {
-  // Relaxed, both: single words, which note_success() and note_successes() look at again. An empty
-  // window needs no successes, so that the reports of a healthy instance take a branch that the
-  // processor foresees.
-  const std::uint64_t word = workers.breakers[slot].load(std::memory_order_relaxed);
-  const std::uint64_t window = workers.instances[slot].window.load(std::memory_order_relaxed);
-  const bool batch_is_full = window != 0 && (successes + row) % kSuccessBatch == 0;
-  if (may_reset(word) || batch_is_full) [[unlikely]]
-    feed_rare_success(workers, slot, incarnation, batch_is_full);
+// Whether there is more to say of a success than that it was one: failures in a row to forget, or
+// some in the window to be weighed against. A healthy instance has neither.
+[[nodiscard, gnu::always_inline]] inline bool success_tells(const shm::Word64& breaker,
+                                                            const shm::Word64& window) noexcept {
+  // Relaxed, both: single words, which feed_success() looks at again.
+  return (breaker.load(std::memory_order_relaxed) & kCountMask) != 0 ||
+         window.load(std::memory_order_relaxed) != 0;
 }
+
+// A pick without a permit succeeded, and that tells something. `successes` is the row's own count
+// of the slot, this one included; rows are out of step with each other, so that not all of them add
+// to the window at once. `slot` is within the row.
+[[gnu::noinline]] void feed_success(const shm::WorkersWriter& workers, std::uint32_t slot,
+                                    std::uint32_t incarnation, std::uint64_t successes,
+                                    std::uint32_t row) noexcept;
 
 // Any other report: a failure, an answer that asks to be left alone for `retry_after_ms` (0: it
 // does not say), or the end of a trial. An outcome that says nothing changes nothing.

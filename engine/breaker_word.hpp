@@ -47,9 +47,11 @@ inline constexpr std::uint64_t kUntilMask = (std::uint64_t{1} << 38) - 1;  // 8.
           static_cast<std::uint8_t>(word >> 18), word >> 26};
 }
 
-// Whether a success has failures in a row to forget.
+// Where a word has its count. While this is 0, a success has no failures in a row to forget.
+inline constexpr std::uint64_t kCountMask = std::uint64_t{1023} << 2;
+// Whether a success has.
 [[nodiscard]] constexpr bool may_reset(std::uint64_t word) noexcept {
-  return (word & 3) == 0 && (word & 1023 << 2) != 0;
+  return (word & 3) == 0 && (word & kCountMask) != 0;
 }
 [[nodiscard]] constexpr std::uint8_t tenant_of(std::uint32_t incarnation) noexcept {
   return static_cast<std::uint8_t>(incarnation);

@@ -40,8 +40,11 @@ struct BasicGenerationView {
   const W64* root = &kNoRoot;
   std::uint64_t entered = kNeverEntered;
   const W64* open_breakers = &kNoneOpen;  // the service's; while it counts none, no breaker matters
+  // The rest of the line as the end of a ballast_pick_t has it (Handle::fill()).
+  std::uint16_t attempts = 1;
   shm::LookupKind kind = shm::LookupKind::none;
-  std::uint8_t flags = 0;  // pick_flags that every pick has
+  std::uint8_t flags = 0;     // pick_flags that every pick has
+  std::uint32_t service = 0;  // index of its record
 
   const W64* breakers = nullptr;  // one a slot; looked at when `open_breakers` counts any
   const W16* lookup = nullptr;

@@ -183,9 +183,10 @@ ballast_status_t Handle::pick_wishing(ballast_service_t service, const void* key
   return pick_slow(services_[service], key, length, wishes, out);
 }
 
-// The straight paths but that of tables, for a handle in order.
+// The straight paths that are not in the header.
 ballast_status_t Handle::pick_otherwise(Service& service, const void* key, std::size_t length,
                                         ballast_pick_t& out) noexcept {
+  if (!attachment_.in_order()) return pick_slow(service, key, length, {}, out);
   ServiceView& view = service.view;
   const GenerationView& group = view.first();
   Picker& me = attachment_.picker();
@@ -207,8 +208,10 @@ ballast_status_t Handle::pick_otherwise(Service& service, const void* key, std::
     case Path::bounded:
       choice = pick_bounded(view, me, key_hash(key, length), also);
       break;
+    case Path::table:  // whose shorter keys have been tried
+      if (length > kShortKey) choice = pick_straight(group, key_hash(key, length), also);
+      break;
     case Path::long_way:
-    case Path::table:
       break;
   }
   if (choice.result == PickResult::ok) [[likely]]
@@ -279,15 +282,48 @@ ballast_status_t Handle::pick_slow(Service& service, const void* key, std::size_
   return BALLAST_SYSTEM_ERROR;
 }
 
+void Handle::count_report(shm::CounterRecord& record, const shm::InstanceRecord& instance,
+                          std::span<shm::RowServiceRecord> services, const ballast_pick_t& pick,
+                          ballast_outcome_t outcome, std::uint64_t latency_us) noexcept {
+  BALLAST_POINT("report.begin");
+  // How long it took until somebody said no tells nothing about how long work takes: a host that
+  // refuses at once would look quick. A timeout's does, and so does that of one who is overloaded.
+  constexpr unsigned kTelling =
+      1U << BALLAST_SUCCESS | 1U << BALLAST_TIMEOUT | 1U << BALLAST_OVERLOAD;
+  if (latency_us != BALLAST_NO_LATENCY && (kTelling >> outcome & 1) != 0) {
+    // Good as long as the pick is in flight: its slot gets no new tenant before.
+    const std::uint64_t service = (pick.flags & pick_flags::kPermit) != 0
+                                      ? instance.service.load(std::memory_order_relaxed)
+                                      : pick.permit;
+    count_latency(record, services, service,
+                  static_cast<std::uint32_t>(std::min<std::uint64_t>(latency_us, UINT32_MAX)));
+  }
+  shm::count_outcome(record.values[outcome]);
+  BALLAST_POINT("report.counted");
+}
+
+ballast_status_t Handle::report_otherwise(ballast_pick_t& pick, ballast_outcome_t outcome,
+                                          std::uint64_t latency_us,
+                                          std::uint64_t retry_after_ms) noexcept {
+  if (static_cast<unsigned>(outcome) - shm::kFirstOutcome > shm::kLastOutcome - shm::kFirstOutcome)
+    return BALLAST_INVALID_ARGUMENT;
+  if (pick.reported != 0) return BALLAST_ALREADY_REPORTED;
+  if (!is_mine(pick)) return report_slow(pick, outcome, latency_us);
+  pick.reported = 1;
+  const OwnRow& row = attachment_.picker().row;
+  count_report(row.counters[pick.slot], attachment_.instances()[pick.slot],
+               {row.services, static_cast<std::size_t>(row.service_count)}, pick, outcome,
+               latency_us);
+  const unsigned duties = pick.flags & ~unsigned{pick_flags::kWatched};  // of any outcome
+  if (duties != 0 || outcome != BALLAST_SUCCESS) finish_report(pick, outcome, retry_after_ms);
+  return BALLAST_OK;
+}
+
 // What a report does besides counting, as the pick's flags say.
 void Handle::finish_report(const ballast_pick_t& pick, ballast_outcome_t outcome,
                            std::uint64_t retry_after_ms) noexcept {
   const OwnRow& row = attachment_.picker().row;
-  if ((pick.flags & pick_flags::kJournals) != 0) {
-    auto& in_flight = row.in_flight[pick.slot];
-    if (in_flight != 0) --in_flight;
-    shm::append_journal(*row.journal, static_cast<std::uint16_t>(pick.slot));
-  }
+  if ((pick.flags & pick_flags::kJournals) != 0) note_ended(pick.slot);
   if ((pick.flags & pick_flags::kAllTokens) != 0)
     give_tokens_back(attachment_.segment(), row, pick);
   const bool is_trial = (pick.flags & pick_flags::kPermit) != 0;
@@ -297,7 +333,7 @@ void Handle::finish_report(const ballast_pick_t& pick, ballast_outcome_t outcome
     return;
   }
   if (outcome == BALLAST_SUCCESS && !is_trial) {
-    feed_breaker_success(pick);
+    if (success_tells(row.breakers[pick.slot], row.instances[pick.slot].window)) tell_success(pick);
   } else {
     const Noted noted = feed_breaker(attachment_.segment(), pick, outcome, retry_after_ms,
                                      attachment_.picker().clock_ms);
@@ -335,7 +371,7 @@ ballast_status_t Handle::report_slow(ballast_pick_t& pick, ballast_outcome_t out
   if (retired == nullptr) return BALLAST_WRONG_HANDLE;
   pick.reported = 1;
   count_report(retired->row.counters()[pick.slot], retired->segment.table.instances[pick.slot],
-               retired->row.services(), outcome, latency_us);
+               retired->row.services(), pick, outcome, latency_us);
   if ((pick.flags & pick_flags::kAllTokens) != 0) {
     OwnRow row;
     row.counters = retired->row.counters().data();

@@ -111,19 +111,35 @@ class Handle {
                                                           std::size_t length, const Wishes& wishes,
                                                           ballast_pick_t& out) noexcept;
   [[nodiscard]] Excluded find_named(const Service& service, std::string_view token) noexcept;
+  // Whether a pick is counted in the row that the handle has now, and is not reported.
+  [[nodiscard, gnu::always_inline]] bool is_mine(const ballast_pick_t& pick) const noexcept {
+    const OwnRow& row = attachment_.picker().row;
+    return pick.reported == 0 && pick.slot < row.slots &&
+           pick.segment == attachment_.segment_id() &&
+           std::memcmp(reinterpret_cast<const std::byte*>(&pick) + offsetof(ballast_pick_t, row),
+                       reinterpret_cast<const std::byte*>(&row) + offsetof(OwnRow, index),
+                       kOwnerBytes) == 0;
+  }
+  // Whatever is not straight: no success, no latency, limits, a permit, a pick of a row that the
+  // handle has left.
+  [[gnu::noinline]] ballast_status_t report_otherwise(ballast_pick_t& pick,
+                                                      ballast_outcome_t outcome,
+                                                      std::uint64_t latency_us,
+                                                      std::uint64_t retry_after_ms) noexcept;
   [[gnu::noinline, gnu::cold]] ballast_status_t report_slow(ballast_pick_t& pick,
                                                             ballast_outcome_t outcome,
                                                             std::uint64_t latency_us) noexcept;
   void keep_reported_load(const ballast_pick_t& pick, std::string_view header) noexcept;
-  [[gnu::noinline]] void finish_report(const ballast_pick_t& pick, ballast_outcome_t outcome,
-                                       std::uint64_t retry_after_ms) noexcept;
+  void finish_report(const ballast_pick_t& pick, ballast_outcome_t outcome,
+                     std::uint64_t retry_after_ms) noexcept;
   // For a pick that feeds its instance's breaker, after a success that decides no trial.
-  [[gnu::always_inline]] void feed_breaker_success(const ballast_pick_t& pick) noexcept {
+  [[gnu::noinline]] ballast_status_t tell_success(const ballast_pick_t& pick) noexcept {
     const OwnRow& row = attachment_.picker().row;
     // Relaxed: the row's own counter.
     const std::uint64_t successes =
         row.counters[pick.slot].values[shm::kSuccess].load(std::memory_order_relaxed);
     feed_success(attachment_.segment().workers, pick.slot, pick.incarnation, successes, row.index);
+    return BALLAST_OK;
   }
   static void give_tokens_back(const shm::WorkerSegment& segment, const OwnRow& row,
                                const ballast_pick_t& pick) noexcept;
@@ -134,12 +150,19 @@ class Handle {
 
   void read_address(std::uint32_t slot, ballast_pick_t& out) const noexcept {
     const auto& endpoint = attachment_.instances()[slot].endpoint;
+    // Word by word, in few registers.
     const std::uint64_t first = shm::get(endpoint[0]);
-    const std::uint64_t address[2] = {shm::get(endpoint[1]), shm::get(endpoint[2])};
     out.port = static_cast<std::uint16_t>(first);
     out.family = static_cast<std::uint8_t>(first >> 16);
-    std::memcpy(out.address, address, sizeof address);
+    for (std::size_t i = 0; i < 2; ++i) {
+      const std::uint64_t word = shm::get(endpoint[1 + i]);
+      std::memcpy(out.address + 8 * i, &word, sizeof word);
+    }
   }
+  // The row's index and incarnation, which are neighbours in both.
+  static constexpr std::size_t kOwnerBytes = 8;
+  static_assert(offsetof(ballast_pick_t, row_incarnation) == offsetof(ballast_pick_t, row) + 4 &&
+                offsetof(OwnRow, incarnation) == offsetof(OwnRow, index) + 4);
   // Makes a confirmed choice the caller's, and counts it. Only with a row.
   ballast_status_t take(const Choice& choice, const GenerationView& view,
                         ballast_pick_t& out) noexcept {
@@ -158,12 +181,12 @@ class Handle {
     out.segment = attachment_.segment_id();
     out.epoch = shm::epoch_of(view.entered);
     // Neighbours are stored together: a pick is mostly stores.
-    static_assert(offsetof(ballast_pick_t, row_incarnation) == offsetof(ballast_pick_t, row) + 4 &&
-                  offsetof(OwnRow, incarnation) == offsetof(OwnRow, index) + 4);
     std::memcpy(reinterpret_cast<std::byte*>(&out) + offsetof(ballast_pick_t, row),
-                reinterpret_cast<const std::byte*>(&row) + offsetof(OwnRow, index), 8);
+                reinterpret_cast<const std::byte*>(&row) + offsetof(OwnRow, index), kOwnerBytes);
+    // What the pick tries needs no service at hand: its report looks for it.
+    const bool is_trial = (choice.flags & pick_flags::kPermit) != 0;
     const PickTail tail{choice.attempts, 0, static_cast<std::uint8_t>(view.flags | choice.flags),
-                        choice.permit};
+                        is_trial ? choice.permit : view.service};
     std::memcpy(reinterpret_cast<std::byte*>(&out) + offsetof(ballast_pick_t, attempts), &tail,
                 sizeof tail);
   }
@@ -173,9 +196,33 @@ class Handle {
     ++row.in_flight[slot];
     shm::append_journal(*row.journal, static_cast<std::uint16_t>(slot));
   }
+  void note_ended(std::uint32_t slot) noexcept {
+    const OwnRow& row = attachment_.picker().row;
+    auto& in_flight = row.in_flight[slot];
+    if (in_flight != 0) --in_flight;
+    shm::append_journal(*row.journal, static_cast<std::uint16_t>(slot));
+  }
+  // `us` is a latency that tells how long work takes.
+  [[gnu::always_inline]] static void count_latency(shm::CounterRecord& record,
+                                                   std::span<shm::RowServiceRecord> services,
+                                                   std::uint64_t service,
+                                                   std::uint32_t us) noexcept {
+    constexpr auto relaxed = std::memory_order_relaxed;  // one writer; sums for people and metrics
+    auto& sum = record.values[shm::kLatencySumUs];
+    auto& count = record.values[shm::kLatencyCount];
+    sum.store(sum.load(relaxed) + us, relaxed);
+    count.store(count.load(relaxed) + 1, relaxed);
+    if (service < services.size()) [[likely]] {
+      shm::RowServiceRecord& counted = services[service];
+      auto& bucket = counted.latency_buckets[latency_bucket(us)];
+      bucket.store(bucket.load(relaxed) + 1, relaxed);
+      auto& service_sum = counted.latency_sum_us;
+      service_sum.store(service_sum.load(relaxed) + us, relaxed);
+    }
+  }
   static void count_report(shm::CounterRecord& record, const shm::InstanceRecord& instance,
-                           std::span<shm::RowServiceRecord> services, ballast_outcome_t outcome,
-                           std::uint64_t latency_us) noexcept;
+                           std::span<shm::RowServiceRecord> services, const ballast_pick_t& pick,
+                           ballast_outcome_t outcome, std::uint64_t latency_us) noexcept;
 
   // What picks and reports touch comes first. `service_data_` and `service_count_` are those of
   // `services_`, kept at hand because the vector would have to divide.
@@ -204,72 +251,44 @@ inline ballast_status_t Handle::pick(ballast_service_t service, const void* key,
   }
   Service& entry = service_data_[service];
   const GenerationView& view = entry.view.first();
-  if (view.kind == shm::LookupKind::table) [[likely]] {
-    const Choice choice = pick_straight(view, key_hash(key, length),
+  if (view.kind == shm::LookupKind::table && length <= kShortKey) [[likely]] {
+    const Choice choice = pick_straight(view, short_key_hash(key, length),
                                         [&](std::uint32_t slot) { read_address(slot, out); });
     if (choice.result == PickResult::ok) [[likely]]
       return take(choice, view, out);
   }
-  if (entry.view.path > Path::table && attachment_.in_order())
-    return pick_otherwise(entry, key, length, out);
-  return pick_slow(entry, key, length, {}, out);
+  // Nothing is called but at the end, so that the straight path saves no registers.
+  return pick_otherwise(entry, key, length, out);
 }
 
-inline void Handle::count_report(shm::CounterRecord& record, const shm::InstanceRecord& instance,
-                                 std::span<shm::RowServiceRecord> services,
-                                 ballast_outcome_t outcome, std::uint64_t latency_us) noexcept {
-  BALLAST_POINT("report.begin");
-  // How long it took until somebody said no tells nothing about how long work takes: a host that
-  // refuses at once would look quick. A timeout's does, and so does that of one who is overloaded.
-  constexpr unsigned kTelling =
-      1U << BALLAST_SUCCESS | 1U << BALLAST_TIMEOUT | 1U << BALLAST_OVERLOAD;
-  if (latency_us != BALLAST_NO_LATENCY && (kTelling >> outcome & 1) != 0) {
-    constexpr auto relaxed = std::memory_order_relaxed;  // one writer; sums for people and metrics
-    auto& sum = record.values[shm::kLatencySumUs];
-    auto& count = record.values[shm::kLatencyCount];
-    const auto us = static_cast<std::uint32_t>(std::min<std::uint64_t>(latency_us, UINT32_MAX));
-    sum.store(sum.load(relaxed) + us, relaxed);
-    count.store(count.load(relaxed) + 1, relaxed);
-    // Good as long as the pick is in flight: its slot gets no new tenant before. The word lies on
-    // the line that the pick has read the address from.
-    const std::uint64_t service = instance.service.load(relaxed);
-    if (service < services.size()) [[likely]] {
-      shm::RowServiceRecord& counted = services[service];
-      auto& bucket = counted.latency_buckets[latency_bucket(us)];
-      bucket.store(bucket.load(relaxed) + 1, relaxed);
-      auto& service_sum = counted.latency_sum_us;
-      service_sum.store(service_sum.load(relaxed) + us, relaxed);
-    }
-  }
-  shm::count_outcome(record.values[outcome]);
-  BALLAST_POINT("report.counted");
-}
-
+// The straight path of a report: a success with its latency, of a pick that is counted in the
+// handle's row and holds nothing.
 inline ballast_status_t Handle::report(ballast_pick_t& pick, ballast_outcome_t outcome,
                                        std::uint64_t latency_us,
                                        std::uint64_t retry_after_ms) noexcept {
-  if (static_cast<unsigned>(outcome) - shm::kFirstOutcome > shm::kLastOutcome - shm::kFirstOutcome)
-      [[unlikely]] {
-    return BALLAST_INVALID_ARGUMENT;
+  constexpr unsigned kOrdinary =
+      pick_flags::kJournals | pick_flags::kFeedsBreaker | pick_flags::kWatched;
+  if (outcome != BALLAST_SUCCESS || latency_us > UINT32_MAX || !is_mine(pick) ||
+      (pick.flags & ~kOrdinary) != 0) [[unlikely]] {
+    return report_otherwise(pick, outcome, latency_us, retry_after_ms);
   }
-  if (pick.reported != 0) [[unlikely]]
-    return BALLAST_ALREADY_REPORTED;
-  if (pick.slot < attachment_.counted_slots() && pick.segment == attachment_.segment_id() &&
-      pick.row == attachment_.row_index() && pick.row_incarnation == attachment_.row_incarnation())
-      [[likely]] {
-    pick.reported = 1;
-    const OwnRow& row = attachment_.picker().row;
-    count_report(row.counters[pick.slot], attachment_.instances()[pick.slot],
-                 {row.services, static_cast<std::size_t>(row.service_count)}, outcome, latency_us);
-    const unsigned duties = pick.flags & ~unsigned{pick_flags::kWatched};  // of any outcome
-    if (duties == pick_flags::kFeedsBreaker && outcome == BALLAST_SUCCESS) [[likely]] {
-      feed_breaker_success(pick);
-    } else if (duties != 0 || outcome != BALLAST_SUCCESS) {
-      finish_report(pick, outcome, retry_after_ms);
-    }
-    return BALLAST_OK;
+  pick.reported = 1;
+  const OwnRow& row = attachment_.picker().row;
+  // At hand, since the compiler must think that counting changes them.
+  const std::uint32_t slot = pick.slot;
+  const unsigned flags = pick.flags;
+  shm::CounterRecord& record = row.counters[slot];
+  BALLAST_POINT("report.begin");
+  count_latency(record, {row.services, static_cast<std::size_t>(row.service_count)}, pick.permit,
+                static_cast<std::uint32_t>(latency_us));
+  shm::count_outcome(record.values[shm::kSuccess]);
+  BALLAST_POINT("report.counted");
+  if ((flags & pick_flags::kJournals) != 0) note_ended(slot);
+  if ((flags & pick_flags::kFeedsBreaker) != 0 &&
+      success_tells(row.breakers[slot], row.instances[slot].window)) [[unlikely]] {
+    return tell_success(pick);
   }
-  return report_slow(pick, outcome, latency_us);
+  return BALLAST_OK;
 }
 
 }  // namespace ballast::engine

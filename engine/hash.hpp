@@ -29,6 +29,14 @@ namespace ballast::engine {
   return key_hash(key.data(), key.size());
 }
 
+// Up to so many bytes the hash needs no call, and few registers.
+inline constexpr std::size_t kShortKey = 32;
+// The same for a key of at most kShortKey bytes, without the code for longer ones.
+[[nodiscard]] inline std::uint64_t short_key_hash(const void* data, std::size_t size) noexcept {
+  if (size > kShortKey) __builtin_unreachable();
+  return XXH3_64bits(data, size);
+}
+
 // The hash that stands for a key at its `attempt`-th position: attempt 0 is the key's own hash,
 // each later one is where the key goes when the ones before it may not be used. All processes and
 // hosts see the same sequence. For a fixed attempt this is a bijection of `hash`, so displaced keys

@@ -21,20 +21,31 @@ inline constexpr std::array<std::uint32_t, shm::kLatencyBuckets - 1> kLatencyBou
     5'000'000, 7'500'000, 10'000'000, 25'000'000, 50'000'000, 100'000'000};
 
 namespace detail {
-// How many bounds lie below the smallest number of each width in bits. From there at most two lie
-// below any number of that width, so that no loop is needed.
-inline constexpr std::array<std::uint8_t, 33> kBucketsBelow = [] {
-  std::array<std::uint8_t, 33> below{};
-  for (unsigned width = 1; width <= 32; ++width) {
-    const std::uint64_t smallest = std::uint64_t{1} << (width - 1);
+// Times are told apart by the exponent and the first two bits of the mantissa of their double,
+// which is exact: by quarters of a doubling, in each of which there is at most one bound.
+inline constexpr unsigned kQuarterShift = 50;
+inline constexpr std::uint64_t kFirstQuarter = std::bit_cast<std::uint64_t>(1.0) >> kQuarterShift;
+inline constexpr std::size_t kQuarters = 32 * 4;
+
+// How many bounds lie below the smallest number of each quarter.
+inline constexpr std::array<std::uint8_t, kQuarters> kBucketsBelow = [] {
+  std::array<std::uint8_t, kQuarters> below{};
+  for (std::size_t quarter = 0; quarter < kQuarters; ++quarter) {
+    const auto smallest = std::bit_cast<double>((kFirstQuarter + quarter) << kQuarterShift);
     for (const std::uint32_t bound : kLatencyBoundsUs)
-      below[width] = static_cast<std::uint8_t>(below[width] + (bound < smallest ? 1 : 0));
+      below[quarter] = static_cast<std::uint8_t>(below[quarter] + (bound < smallest ? 1 : 0));
   }
   return below;
 }();
-// With room for the two after the last.
-inline constexpr std::array<std::uint32_t, shm::kLatencyBuckets + 1> kBounds = [] {
-  std::array<std::uint32_t, shm::kLatencyBuckets + 1> bounds{};
+static_assert([] {
+  for (std::size_t quarter = 1; quarter < kQuarters; ++quarter) {
+    if (kBucketsBelow[quarter] > kBucketsBelow[quarter - 1] + 1) return false;
+  }
+  return true;
+}());
+// With one for the last bucket, which has none.
+inline constexpr std::array<std::uint32_t, shm::kLatencyBuckets> kBounds = [] {
+  std::array<std::uint32_t, shm::kLatencyBuckets> bounds{};
   for (std::size_t i = 0; i < bounds.size(); ++i)
     bounds[i] = i < kLatencyBoundsUs.size() ? kLatencyBoundsUs[i] : UINT32_MAX;
   return bounds;
@@ -43,10 +54,11 @@ inline constexpr std::array<std::uint32_t, shm::kLatencyBuckets + 1> kBounds = [
 
 // Below kLatencyBuckets.
 [[nodiscard]] constexpr std::size_t latency_bucket(std::uint32_t us) noexcept {
-  std::size_t bucket = detail::kBucketsBelow[static_cast<unsigned>(std::bit_width(us))];
-  bucket += us > detail::kBounds[bucket] ? 1 : 0;
-  bucket += us > detail::kBounds[bucket] ? 1 : 0;
-  return bucket;
+  // Nought, which has no exponent, belongs where one does.
+  const auto value = static_cast<double>(std::int64_t{us | 1U});
+  const std::size_t bucket = detail::kBucketsBelow[static_cast<std::size_t>(
+      (std::bit_cast<std::uint64_t>(value) >> detail::kQuarterShift) - detail::kFirstQuarter)];
+  return bucket + (us > detail::kBounds[bucket] ? 1 : 0);
 }
 
 }  // namespace ballast::engine

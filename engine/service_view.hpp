@@ -38,6 +38,9 @@ struct OwnRow {
   std::uint64_t slots = 0;             // how many of each; 0 while there is no row
   shm::RowServiceRecord* services = nullptr;  // by service record
   std::uint64_t service_count = 0;
+  // Of all rows' owners together, one a slot; looked at when a request has succeeded.
+  const shm::Word64* breakers = nullptr;
+  const shm::SharedInstanceRecord* instances = nullptr;
   std::uint32_t index = UINT32_MAX;
   std::uint32_t incarnation = 0;
 };
@@ -205,6 +208,7 @@ template <class Table>
     group.open_breakers = &view.shared->open_breakers;
     group.breakers = view.breakers;
     group.flags = view.flags;
+    group.service = index;
   }
   view.group_count = count;
   return true;
