@@ -78,6 +78,7 @@ MEANINGS = {
     "check.burst_over_mean_all_features": "the same as `check.burst_over_mean` with all features on",
     "check.lag_p99_all_features_ms": "the same as `check.lag_p99_ms` with all features on, from ballastd's own "
                                      "histogram: the end of the bucket that holds the 99th percentile",
+    "check.kept_share": "where the time of a check on a kept connection goes",
     "check.lag_p99_ms": "how late checks start, 99th percentile; 20,000 instances, each checked every second",
     "check.false_downs": "instances called down wrongly in ten minutes; 10,000 instances, two busy loops beside",
     "check.first_verdict_s": "from the start of ballastd to a verdict on each of 10,000 instances",

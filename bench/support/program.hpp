@@ -42,6 +42,8 @@ class Program {
   // Nanoseconds on a processor so far, of all its threads that live.
   [[nodiscard]] std::uint64_t cpu_ns() const;
   [[nodiscard]] std::uint64_t resident_bytes() const;
+  // -1 once it has been seen to be gone.
+  [[nodiscard]] pid_t pid() const noexcept { return pid_; }
   [[nodiscard]] const std::string& output() const noexcept { return output_; }
 
  private:

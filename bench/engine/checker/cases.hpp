@@ -21,6 +21,7 @@ struct Scale {
 [[nodiscard]] Scale scale();
 
 void add_cost_cases(Suite& suite);     // processor and memory, against HAProxy
+void add_share_cases(Suite& suite);    // where the processor's time goes
 void add_rhythm_cases(Suite& suite);   // bursts and lag
 void add_verdict_cases(Suite& suite);  // deaths, first verdicts, flaps
 void add_false_downs_case(Suite& suite);

@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "no network of its own: others' connections are counted too\n");
   Suite suite("checker");
   add_cost_cases(suite);
+  add_share_cases(suite);
   add_rhythm_cases(suite);
   add_verdict_cases(suite);
   return suite.run(argc, argv);
