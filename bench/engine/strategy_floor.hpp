@@ -1,10 +1,10 @@
 // What every strategy's pick and report are measured against: the same choice over private, plain
 // arrays in the memory of one process, which nobody else writes. The same hash, draws and
 // comparisons, the same loads (lookup, state, load word, address, how many breakers are open, the
-// breaker of a success), the same pick filled in and known again by its report, the same counts and
-// journal entries; but no atomics, no look at root, no beat of a checker, no bounds of slots, and
-// nothing shared. Nobody can do less and still choose, and be told, like that; but round robin
-// divides for each turn, as it is usually written, where the handle does once a block.
+// breaker and the window of a success), the same pick filled in and known again by its report, the
+// same counts and journal entries; but no atomics, no look at root, no beat of a checker, no bounds
+// of slots, and nothing shared. Nobody can do less and still choose, and be told, like that; but
+// round robin divides for each turn, as it is usually written, where the handle does once a block.
 #pragma once
 
 #include <array>
@@ -15,7 +15,6 @@
 #include "bench/support/keys.hpp"
 #include "engine/ballast.h"
 #include "engine/breaker_word.hpp"
-#include "engine/failure_window.hpp"
 #include "engine/hash.hpp"
 #include "engine/ketama.hpp"
 #include "engine/load_score.hpp"
@@ -38,6 +37,7 @@ class StrategyFloor {
     copy(group.states, group.slot_count, states_);
     copy(view.loads, group.slot_count, loads_);
     breakers_.resize(group.slot_count);
+    windows_.resize(group.slot_count);
     if (group.kind == shm::LookupKind::ring) {
       copy(group.points, group.lookup_count, points_);
       copy(group.index, group.index_count, index_);
@@ -88,10 +88,9 @@ class StrategyFloor {
     counters[shm::kLatencySumUs] += latency_us;
     ++counters[shm::kLatencyCount];
     ++counters[outcome];
-    if (engine::may_reset(breakers_[pick.slot]) ||
-        counters[shm::kSuccess] % engine::kSuccessBatch == 0) {
-      windows_ += breakers_[pick.slot];
-    }
+    // As the handle: a healthy instance's success is told to nobody, in branches that are foreseen.
+    if (engine::may_reset(breakers_[pick.slot]) || windows_[pick.slot] != 0) [[unlikely]]
+      told_ += breakers_[pick.slot];
     if (keeps_journal()) {
       --in_flight_[pick.slot];
       append(pick.slot);
@@ -217,10 +216,10 @@ class StrategyFloor {
   std::uint32_t row_ = 0;
   std::uint32_t row_incarnation_ = 1;
   std::uint32_t open_breakers_ = 0;
-  std::uint64_t windows_ = 0;
+  std::uint64_t told_ = 0;
   std::vector<std::uint16_t> lookup_, members_;
   std::vector<std::uint32_t> points_, index_;
-  std::vector<std::uint64_t> states_, loads_, breakers_;
+  std::vector<std::uint64_t> states_, loads_, breakers_, windows_;
   std::vector<std::array<std::uint64_t, 16>> instances_;
   std::vector<std::array<std::uint64_t, 16>> counters_;
   std::vector<std::uint32_t> in_flight_;
