@@ -3,8 +3,6 @@
 // the shadow into office and through reloads, and so do its connections.
 #include "engine/checker/checker.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -14,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/checker/checker_target.hpp"
 #include "engine/checker/probing/agent_check.hpp"
 #include "engine/checker/publishing/agent_transitions.hpp"
 #include "engine/checker/publishing/instance_use.hpp"
@@ -30,26 +29,6 @@ constexpr int kLoadPauseFactor = 4;
 constexpr std::chrono::milliseconds kFailureLook{20};
 // Ticks from one look at what is asked of instances to the next: a second.
 constexpr unsigned kDemandTicks = 10;
-
-struct Target {
-  std::string service;
-  InstanceSettings instance;
-  std::shared_ptr<const CheckSettings> check;  // its service's
-  Health health = Health::unknown;
-  Reason reason = Reason::none;  // of the last verdict
-  bool checked = false;
-  AgentReport agent;  // all that its agent has said
-  // Where the publisher has it; meaningless in the shadow.
-  std::uint16_t slot = 0;
-  std::uint32_t incarnation = 0;
-};
-
-std::size_t count_instances(const Settings& settings) {
-  std::size_t count = 0;
-  for (const ServiceSettings& service : settings.services)
-    count += service.instances.size();
-  return count;
-}
 
 }  // namespace
 
@@ -159,22 +138,6 @@ class Checker::Impl {
  private:
   void log(const Transition& transition) const {
     if (options_.on_event) options_.on_event(to_log(transition));
-  }
-
-  static void name_checker(Transition& transition, const Publisher& publisher) {
-    transition.event.id =
-        shm::pack_event_pair(static_cast<std::uint64_t>(::getpid()), publisher.term());
-    transition.event.value = publisher.segment_id();
-  }
-
-  static Transition taken_over(const Publisher& publisher, const Settings& settings) {
-    Transition transition = about(
-        {}, publisher.adopted() ? shm::EventKind::segment_adopted : shm::EventKind::segment_created,
-        shm::EventBy::checker);
-    name_checker(transition, publisher);
-    transition.also = {{"services", std::to_string(settings.services.size())},
-                       {"instances", std::to_string(count_instances(settings))}};
-    return transition;
   }
 
   // Makes the prober check what the settings name, and nothing else.
@@ -361,21 +324,6 @@ class Checker::Impl {
     // While the agent says that it is down, nothing changes for anybody.
     const bool hidden = target.agent.up == false;
     if (publisher_ && !hidden) record(flipped(target, before, verdict.check));
-  }
-
-  static Transition flipped(const Target& target, Health before, const CheckResult& check) {
-    const bool up = target.health == Health::up;
-    Transition told = about(target.service, target.instance,
-                            up ? shm::EventKind::instance_up : shm::EventKind::instance_down,
-                            shm::EventBy::probe);
-    told.level = up ? Level::info : Level::warning;
-    told.event.from = static_cast<std::uint8_t>(before);
-    told.event.to = static_cast<std::uint8_t>(target.health);
-    told.event.reason = static_cast<std::uint16_t>(target.reason);
-    told.event.value = shm::pack_event_pair(static_cast<std::uint32_t>(check.detail),
-                                            static_cast<std::uint64_t>(check.latency.count()));
-    if (!check.note.empty()) told.also.emplace_back("note", check.note);
-    return told;
   }
 
   void on_check(InstanceId id, const CheckResult& result) {
