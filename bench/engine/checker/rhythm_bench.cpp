@@ -34,7 +34,7 @@ namespace {
 constexpr std::size_t kBurst = 10;      // bins of a millisecond
 constexpr std::size_t kAround = 500;    // bins before and after, of which the mean is taken
 constexpr std::size_t kLooked = 6'000;  // bins, from the first check on
-constexpr std::size_t kRhythmRounds = 3;
+constexpr std::size_t kRhythmRounds = 2;
 
 void sleep_ms(std::uint64_t ms) {
   std::this_thread::sleep_for(std::chrono::milliseconds(ms));
