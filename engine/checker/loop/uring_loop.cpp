@@ -205,7 +205,6 @@ class UringLoop final : public Loop {
     bool disconnecting = false;  // or disconnected
     bool blank = false;          // disconnected: the socket is as new
     Left left = Left::nothing;   // once it is blank
-    int socket_error = 0;
     int send_error = 0;
     StreamHandler* handler = nullptr;
     std::uint64_t user = 0;
@@ -317,6 +316,8 @@ class UringLoop final : public Loop {
       const StreamId id = closing_.front();
       closing_.pop_front();
       Stream& stream = streams_[id.index];
+      if (stream.generation != id.generation || (stream.winding_down && is_ending(stream)))
+        continue;  // here again after a cancel that found nothing, and it has got on since
       stream.winding_down = true;
       if (may_disconnect(stream) && !stream.connecting && !stream.sending) {
         prepare_disconnect(stream, id);
@@ -326,6 +327,11 @@ class UringLoop final : public Loop {
         finish_winding_down(stream, id);
       }
     }
+  }
+
+  // Whether some completion follows that takes the winding down further.
+  static bool is_ending(const Stream& stream) {
+    return stream.cancelling || stream.disconnecting || !stream.has_file;
   }
 
   // Cancels what is pending, one operation after the other: the first link of a chain takes the
@@ -390,10 +396,9 @@ class UringLoop final : public Loop {
     // The kernel owes nothing to a released place, so this is never an old tenant's business.
     if (stream.generation != id.generation) return;
     switch (op) {
-      case Op::socket:  // heard of on failure only; the linked connect follows as cancelled
-        stream.has_file = false;
-        stream.socket_error = -completion.result;
-        return;
+      case Op::socket:  // heard of on failure only
+        on_no_socket(stream, id, -completion.result);
+        break;
       case Op::option:  // on failure only, which does not break the chain
         options_work_ = false;
         return;
@@ -412,9 +417,12 @@ class UringLoop final : public Loop {
       case Op::cancel:
         --stream.pending;
         stream.cancelling = false;
-        // Found: its own completion follows, and what is to be done next is decided then.
-        if (completion.result >= 0 && stream.pending > 0) return;
-        break;
+        if (stream.pending == 0) break;
+        // Found: its own completion follows, and what is to be done next is decided then. Not
+        // found: mostly it has been done, and the kernel has not got round to telling yet, of which
+        // it does some twenty a turn. Asking again at once would keep it from that.
+        if (completion.result < 0) closing_.push_back(id);
+        return;
       case Op::disconnect:
         --stream.pending;
         stream.blank = completion.result >= 0;
@@ -429,16 +437,25 @@ class UringLoop final : public Loop {
     if (stream.generation != id.generation || !stream.winding_down) return;
     if (stream.pending == 0) {
       finish_winding_down(stream, id);
-    } else if (!stream.cancelling && !stream.disconnecting && stream.has_file) {
+    } else if (!is_ending(stream)) {
       prepare_cancel(stream, id);
     }
   }
 
+  // Of a chain whose head may skip its completion the kernel tells nothing more once that has
+  // failed: what is pending is at most a cancel that was too late.
+  void on_no_socket(Stream& stream, StreamId id, int error) {
+    stream.has_file = false;
+    stream.connecting = false;
+    stream.sending = false;
+    stream.payload.reset();
+    stream.pending = stream.cancelling ? 1 : 0;
+    if (stream.used) end(stream, id, error);
+  }
+
   void on_connected(Stream& stream, StreamId id, int result) {
     if (!stream.used) return;
-    if (result < 0) {
-      return end(stream, id, stream.socket_error != 0 ? stream.socket_error : -result);
-    }
+    if (result < 0) return end(stream, id, -result);
     if (stream.put_off) {
       ring_.reserve(kChainLength);
       prepare_exchange(stream, id);
