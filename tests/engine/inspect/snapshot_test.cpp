@@ -86,13 +86,15 @@ TEST_CASE("what is in flight in a segment that was replaced is shown as it is no
   const ballast::tests::Attached worker(published.directory());
   const auto in_flight = [&] {
     std::int64_t sum = 0;
-    for (const auto& instance : read(published.directory()).services.at(0).instances)
+    const auto snapshot = read(published.directory());
+    for (const auto& instance : snapshot.services.at(0).instances)
       sum += inspect::in_flight_of(instance.counters);
     return sum;
   };
   const auto started = [&] {
     std::uint64_t sum = 0;
-    for (const auto& instance : read(published.directory()).services.at(0).instances)
+    const auto snapshot = read(published.directory());
+    for (const auto& instance : snapshot.services.at(0).instances)
       sum += instance.counters[shm::kStarted];
     return sum;
   };
