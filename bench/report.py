@@ -183,7 +183,8 @@ def goals_table(rows):
 
 def plot(rows, path):
     """One bar a goal: how far the figure is from its limit. Left of the line is better."""
-    left, width, step, top = 250, 420, 26, 44
+    width, step, top = 420, 26, 44
+    left = 20 + 8 * max(len(row["id"]) for row in rows)  # what a letter needs, roughly
     height = top + step * len(rows) + 30
     scale = width / 1.6  # where the limit lies: at 1.0 of 1.6
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 120}" height="{height}" '
@@ -223,8 +224,9 @@ def page(suites, where, svg):
              "do not edit.", "",
              f"Measured on: {where}.", "",
              "A figure is the median of its runs; low and high are the lowest and the highest run. "
-             "Ratios are taken pair by pair: short bursts (about 100 us) of the one and of the other "
-             "take turns in the same pinned processes, a run is the median of 100 such pairs. Rows "
+             "In the suites pick and strategies ratios are taken pair by pair: short bursts (about 100 us) "
+             "of the one and of the other take turns in the same pinned processes, a run is the median "
+             "of 100 such pairs. Rows "
              "named `.../n1000/2p` are one case each: 1000 instances, two processes; where a goal has "
              "several cases, the worst is the one that counts.", "",
              "## Goals", ""]
