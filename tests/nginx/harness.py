@@ -339,6 +339,11 @@ class World:
         return run.returncode, run.stdout + run.stderr
 
 
+def service(instances, more="", check_with='{ kind = "none" }', name="checkout"):
+    """The configuration of a service, of which nothing is checked unless asked for."""
+    return f"[service.{name}]\ninstances = {json.dumps(instances)}\n{more}\ncheck = {check_with}\n"
+
+
 def upstream(world, service="checkout", arguments="key=$arg_user", more="keepalive 32;", name=None):
     return (f"upstream {name or service} {{\nballast {service} namespace={world.namespace} {arguments};\n"
             f"{more}\n}}\n")

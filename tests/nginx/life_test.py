@@ -3,7 +3,6 @@
 that are killed, tables that are missing or replaced. What is in flight stays exact through all of it.
 usage: life_test.py BALLASTD BALLAST BACKEND HTTP_MODULE STREAM_MODULE [TEST...]
 """
-import json
 import os
 import re
 import signal
@@ -11,11 +10,7 @@ import socket
 import sys
 
 import harness
-from harness import Load, check, equal, free_port, get, is_alive, server, upstream, wait_for
-
-
-def service(instances, more="", name="checkout", check_with='{ kind = "none" }'):
-    return f"[service.{name}]\ninstances = {json.dumps(instances)}\n{more}\ncheck = {check_with}\n"
+from harness import Load, check, equal, free_port, get, is_alive, server, service, upstream, wait_for
 
 
 def hold(port):

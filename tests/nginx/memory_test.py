@@ -15,7 +15,7 @@ import sys
 
 import harness
 import protocols_test
-from harness import Load, check, equal, free_port, get, server, upstream
+from harness import Load, check, equal, free_port, get, server, service, upstream
 
 SUPPRESSIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "nginx.supp")
 
@@ -85,7 +85,7 @@ def test_https(world):
     port = free_port()
     instances = harness.addresses(2, free_port())
     world.python(protocols_test.HTTPS_SERVER, protocols_test.certificate(world), *instances)
-    world.ballastd(protocols_test.service(instances, 'strategy = "round_robin"'))
+    world.ballastd(service(instances, 'strategy = "round_robin"'))
     nginx = world.nginx(upstream(world, more="") + server(port, "proxy_pass https://checkout;"), workers=1,
                         wrapper=valgrind(world))
     reused = [get(port).body[-1] for _ in range(12)]
@@ -98,7 +98,7 @@ def test_stream(world):
     port, backend = free_port(), free_port()
     *alive, refuses = harness.addresses(3, backend)
     world.backends(*alive)
-    world.ballastd(protocols_test.service([*alive, refuses], 'strategy = "round_robin"'))
+    world.ballastd(service([*alive, refuses], 'strategy = "round_robin"'))
     nginx = world.nginx(stream=protocols_test.stream_conf(world, port), workers=1, wrapper=valgrind(world))
     for _ in range(100):
         equal(get(port).status, 200, "status")

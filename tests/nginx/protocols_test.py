@@ -5,13 +5,12 @@ who answered. usage: protocols_test.py BALLASTD BALLAST BACKEND HTTP_MODULE STRE
 """
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
 
 import harness
-from harness import Skipped, check, equal, free_port, get, server, upstream, wait_for
+from harness import Skipped, check, equal, free_port, get, server, service, upstream, wait_for
 
 # Servers for World.python(): they get their addresses as arguments.
 HTTPS_SERVER = r"""
@@ -134,10 +133,6 @@ for name in sys.argv[1:]:
 print('ready', flush=True)
 sys.stdin.read()
 """
-
-
-def service(instances, more="", name="checkout"):
-    return f"[service.{name}]\ninstances = {json.dumps(instances)}\n{more}\ncheck = {{ kind = \"none\" }}\n"
 
 
 def certificate(world):
