@@ -51,7 +51,7 @@ class _Balanced:
             extensions.setdefault("sni_hostname", request.url.host)
         url = request.url.copy_with(host=tries.pick.host, port=tries.pick.port)
         return httpx.Request(request.method, url, headers=request.headers,
-                             stream=_Upload(request.stream, tries.upload), extensions=extensions)
+                             stream=_Body(request.stream, tries.upload), extensions=extensions)
 
     def again_after_failure(self, tries: Tries, failure: BaseException) -> bool:
         """Whether it goes on to another instance."""
@@ -67,44 +67,33 @@ class _Balanced:
         return False
 
 
-class _Upload(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A request's body, which tells how that went."""
+class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body, of which `watcher` learns how reading it went."""
 
     def __init__(self, inner: Union[httpx.SyncByteStream, httpx.AsyncByteStream],
-                 upload: Upload) -> None:
+                 watcher: Union[Upload, Exchange]) -> None:
         self._inner = inner
-        self._upload = upload
+        self._watcher = watcher
 
     def __iter__(self) -> Iterator[bytes]:
         assert isinstance(self._inner, httpx.SyncByteStream)
-        with self._upload.reading():
+        with self._watcher.reading():
             yield from self._inner
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         assert isinstance(self._inner, httpx.AsyncByteStream)
-        with self._upload.reading():
+        with self._watcher.reading():
             async for part in self._inner:
                 yield part
 
 
-class _Download(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """An answer's body, which tells how it ended."""
+class _Download(_Body):
+    """An answer's body: closed before its end, it is over all the same."""
 
     def __init__(self, inner: Union[httpx.SyncByteStream, httpx.AsyncByteStream],
                  exchange: Exchange) -> None:
-        self._inner = inner
+        super().__init__(inner, exchange)
         self._exchange = exchange
-
-    def __iter__(self) -> Iterator[bytes]:
-        assert isinstance(self._inner, httpx.SyncByteStream)
-        with self._exchange.reading():
-            yield from self._inner
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        assert isinstance(self._inner, httpx.AsyncByteStream)
-        with self._exchange.reading():
-            async for part in self._inner:
-                yield part
 
     def close(self) -> None:
         self._exchange.closed()
