@@ -419,8 +419,8 @@ class UringLoop final : public Loop {
         stream.cancelling = false;
         if (stream.pending == 0) break;
         // Found: its own completion follows, and what is to be done next is decided then. Not
-        // found: mostly it has been done, and the kernel has not got round to telling yet, of which
-        // it does some twenty a turn. Asking again at once would keep it from that.
+        // found: most likely it has been done and the kernel is about to tell. Whatever it is, the
+        // next round of closing asks again, with its bound on how many at once.
         if (completion.result < 0) closing_.push_back(id);
         return;
       case Op::disconnect:
